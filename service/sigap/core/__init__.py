@@ -1,0 +1,1 @@
+"""The domain: volumes, tasks, segmentations and their numbers. numpy and the standard library only."""

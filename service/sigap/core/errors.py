@@ -1,0 +1,120 @@
+"""Everything that can go wrong for a reason a user can act on.
+
+    SigapError
+    ├── InputError                what was sent cannot be answered
+    │   ├── UnsupportedFormat     not a format we read
+    │   ├── TooLarge              over a cap on bytes, members, pixels or memory
+    │   ├── UnreadableInput       empty, truncated, unsafe, or of two kinds
+    │   ├── BadParameter          an option that is unknown or makes no sense
+    │   └── GeometryRefused       readable, but a number from it could not be trusted
+    ├── UnknownTask               no model of that name
+    ├── ModelError                a model folder that breaks the contract
+    ├── EngineUnavailable         the engine cannot answer now
+    ├── QueueFull                 too much work is waiting
+    ├── DeadlineExceeded          the request's time is over
+    └── Cancelled                 nobody waits for the answer any more
+
+Each carries a `slug`, the last part of its problem type, and a message for the person who sent the input: what is wrong and what to do.
+A message never names a path, a patient or a file's name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sigap.core.study import Origin
+    from sigap.core.verdict import GeometryVerdict
+
+
+class SigapError(Exception):
+    """Base of all errors that are meant for a user."""
+
+    slug = "internal"
+
+    def __init__(self, message: str, *, slug: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if slug is not None:
+            self.slug = slug
+
+
+class InputError(SigapError):
+    """What was sent cannot be answered."""
+
+    slug = "bad-input"
+
+
+class UnsupportedFormat(InputError):
+    """Not NIfTI, DICOM, PNG or JPEG, whatever its name says."""
+
+    slug = "unsupported-format"
+
+
+class TooLarge(InputError):
+    """Over a cap on bytes, unpacked bytes, members, pixels or memory."""
+
+    slug = "too-large"
+
+
+class UnreadableInput(InputError):
+    """The right format, but empty, truncated, unsafe or of two kinds at once."""
+
+    slug = "unreadable"
+
+
+class BadParameter(InputError):
+    """An option that is unknown or makes no sense."""
+
+    slug = "bad-parameter"
+
+
+class GeometryRefused(InputError):
+    """Readable, but its geometry would make the answer wrong."""
+
+    slug = "geometry-refused"
+
+    def __init__(self, verdict: GeometryVerdict, origin: Origin | None = None) -> None:
+        super().__init__(" ".join(reason.message for reason in verdict.refusals))
+        self.verdict = verdict
+        self.origin = origin
+
+
+class UnknownTask(SigapError):
+    """No model of that name is loaded."""
+
+    slug = "unknown-task"
+
+
+class ModelError(SigapError):
+    """A model folder that breaks the model contract."""
+
+    slug = "bad-model"
+
+
+class EngineUnavailable(SigapError):
+    """The engine cannot answer now; the same request may succeed later."""
+
+    slug = "engine-unavailable"
+
+
+class QueueFull(SigapError):
+    """As much work is waiting as may wait."""
+
+    slug = "queue-full"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(SigapError):
+    """The time that a request may take is over."""
+
+    slug = "deadline-exceeded"
+
+
+class Cancelled(SigapError):
+    """Nobody waits for the answer any more."""
+
+    slug = "cancelled"

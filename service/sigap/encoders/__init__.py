@@ -1,0 +1,1 @@
+"""One file an answer format: report, mask, picture, COCO, zip."""

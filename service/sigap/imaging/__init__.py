@@ -1,0 +1,1 @@
+"""From bytes to a volume, and from probabilities to measured labels."""
