@@ -1,0 +1,122 @@
+"""The way of the data, on one screen. Knows no HTTP, torch or Triton."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sigap.core.contract import Model
+from sigap.core.levels import ThresholdLevels
+from sigap.core.result import Result
+from sigap.core.study import DecodeOptions, InputFile, Limits, Study, Volume
+from sigap.engines.engine import Engine
+from sigap.imaging import measure, postprocess
+from sigap.imaging.batches import slice_batches
+from sigap.imaging.decode import decode
+
+Stage = Literal["decode", "infer", "postprocess", "measure"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a client asked for beyond the defaults."""
+
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+
+    def as_json(self) -> dict[str, Any]:
+        """Only what was asked for, for the report's provenance."""
+        asked = vars(self.decode)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; `slices_total` is 0 until the study is decoded."""
+
+    stage: Stage
+    slices_done: int
+    slices_total: int
+
+
+def run(
+    files: Sequence[InputFile],
+    *,
+    task: str,
+    engine: Engine,
+    workspace: Path,
+    options: RunOptions = RunOptions(),
+    limits: Limits = Limits(),
+    sha256: str | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Decode, segment and measure one study.
+
+    Args:
+        files: what was sent, in any order.
+        task: a model's name.
+        engine: runs the model.
+        workspace: an empty folder for unpacked files; the caller deletes it.
+        options: what the client asked for.
+        limits: caps on the decoded size.
+        sha256: of `files`, where the caller already knows it.
+        progress: told before each stage and after each batch; what it raises (`Cancelled`, `DeadlineExceeded`) ends the run.
+
+    Raises:
+        SigapError: see core.errors.
+    """
+    model = engine.model(task)
+    clock = _Clock()
+    progress(Progress("decode", 0, 0))
+    with clock.stage("decode"):
+        study = decode(files, workspace=workspace, options=options.decode, limits=limits, sha256=sha256)
+    volume, contract, total = study.volume, model.contract, study.volume.grid.shape[0]
+    with clock.stage("infer"):
+        levels = infer(volume, model, engine, lambda done: progress(Progress("infer", done, total)))
+    progress(Progress("postprocess", total, total))
+    with clock.stage("postprocess"):
+        segmentation = postprocess.segment(
+            levels, volume, contract, check=lambda: progress(Progress("postprocess", total, total))
+        )
+    progress(Progress("measure", total, total))
+    with clock.stage("measure"):
+        measurements = measure.measure(segmentation, volume, contract)
+    return Result(
+        study=study,
+        model=model,
+        segmentation=segmentation,
+        measurements=measurements,
+        warnings=segmentation.warnings,
+        engine=engine.name,
+        options=options.as_json(),
+        created=datetime.now(UTC),
+        timings_ms=clock.spent_ms,
+    )
+
+
+def infer(volume: Volume, model: Model, engine: Engine, progress: Callable[[int], None]) -> ThresholdLevels:
+    """Run a model over a volume, batch by batch; of the probabilities only the thresholds they pass are kept."""
+    levels = ThresholdLevels(model.contract.labels, volume.grid.shape)
+    kept = volume.grid.orientation.to_canonical(levels.packed())
+    progress(0)
+    for first, batch in slice_batches(volume, model.contract, model.max_batch_size):
+        kept[:, first : first + len(batch)] = levels.pack(engine.infer(model, batch))
+        progress(first + len(batch))
+    return levels
+
+
+class _Clock:
+    """Milliseconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.spent_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.spent_ms[name] = (time.perf_counter() - started) * 1000
