@@ -11,6 +11,7 @@
     ├── ModelError                a model folder that breaks the contract
     ├── EngineUnavailable         the engine cannot answer now
     ├── QueueFull                 too much work is waiting
+    ├── StorageFull               no room on disk for what was sent
     ├── DeadlineExceeded          the request's time is over
     └── Cancelled                 nobody waits for the answer any more
 
@@ -106,6 +107,12 @@ class QueueFull(SigapError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class StorageFull(SigapError):
+    """The disk, or the part of it that uploads may take, is full."""
+
+    slug = "storage-full"
 
 
 class DeadlineExceeded(SigapError):
