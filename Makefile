@@ -1,0 +1,63 @@
+# Everything that one does with a checkout. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-system run test check format bench pin clean
+
+BIN := .venv/bin
+STAMP := .venv/installed
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# What the tests use beside Python: curl runs the commands of README.md as they stand there.
+SYSTEM_PACKAGES := curl
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything into .venv, every version pinned; a second call does nothing
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $$(PYTHON='$(PYTHON)' .ci/find-python) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+setup-system: ## Install the system packages that the tests use (root on Debian; elsewhere: say which)
+	@missing=$$(for name in $(SYSTEM_PACKAGES); do command -v $$name > /dev/null || echo $$name; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update --quiet=2; \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing; \
+	else \
+		echo "Not here, so tests that need them are skipped (Debian: apt-get install, as root):" $$missing; \
+	fi
+
+run: setup ## Serve on 127.0.0.1:8000 with the weights of model_repository (HOST=, PORT=)
+	$(BIN)/sigap serve --host $(HOST) --port $(PORT)
+
+test: setup setup-system ## Run the whole suite (ARGS="-k geometry" runs a part); with CI set a skip is a failure
+	$(if $(CI),PYTHONPATH=tests) $(BIN)/python -m pytest $(if $(CI),-p no_skips) $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, licences
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/licences.py
+
+format: setup ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Measure speed and memory; writes docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
+pin: setup ## Write constraints.txt anew from what .venv holds
+	@sed -n '/^#/p' constraints.txt > .venv/constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu$$//' >> .venv/constraints.txt
+	@mv .venv/constraints.txt constraints.txt
+
+clean: ## Remove .venv, caches and what was built
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find service training tests benchmarks .ci -name __pycache__ -type d -prune -exec rm -rf {} +
