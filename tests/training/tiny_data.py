@@ -1,0 +1,95 @@
+"""Tiny data folders in the layouts of the real ones, and a recipe small enough for a test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as rle
+
+from sigap_training.recipe import Recipe, read_recipe
+
+LPS = np.diag([-1.5, -1.5, 2.0, 1.0])
+
+
+def small_recipe(task: str, **changes: Any) -> Recipe:
+    """One of the package's recipes with a network and an epoch of next to nothing."""
+    small = {"width": 2, "size": 32, "cached_size": 32, "epochs": 2, "epoch_slices": 8, "batch_size": 4}
+    return read_recipe(Path(task)).model_copy(update={**small, **changes})
+
+
+def write_nifti(path: Path, voxels: NDArray[Any], affine: NDArray[np.float64] = LPS) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+
+
+def write_lits(root: Path, cases: dict[str, tuple[str, list[str]]], *, depth: int = 4, side: int = 24) -> None:
+    """Cases by number, each with its split and labels: a bright square of liver, in it a darker square.
+
+    The liver fills rows 4..15 and columns 2..9; the dark square rows 6..9, columns 4..6 of slice 1: a tumour, where the
+    labels tell it apart.
+    """
+    entries = []
+    for case, (split, labels) in cases.items():
+        hounsfield = np.full((depth, side, side), -100, np.int16)
+        truth = np.zeros((depth, side, side), np.uint8)
+        hounsfield[:, 4:16, 2:10], truth[:, 4:16, 2:10] = 150, 1
+        hounsfield[1, 6:10, 4:7] = 60
+        truth[1, 6:10, 4:7] = 2 if "tumour" in labels else 1
+        for name, voxels in (("volume", hounsfield), ("segmentation", truth)):
+            write_nifti(root / split / f"{name}-{case}.nii.gz", voxels.transpose(2, 1, 0))
+        entries.append({"case": case, "split": split, "patient": f"P{case}", "labels": labels})
+    (root / "cases.json").write_text(json.dumps({"cases": entries}))
+
+
+def write_coco(folder: Path, *, side: int = 32) -> dict[str, Any]:
+    """Four images, one of each source; returns the document so that a test can spoil it.
+
+    Blood in the first two: rows 8..15 and columns 4..11, as RLE; in the first also a polygon, rows and columns 20..27.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    blood = np.zeros((side, side), np.uint8)
+    blood[8:16, 4:12] = 1
+    encoded = rle.encode(np.asfortranarray(blood))
+    drawn = {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    polygon = [[20, 20, 28, 20, 28, 28, 20, 28]]
+    sources = [("BHSD", False), ("PHE-SICH-CT-IDS", True), ("PHE-SICH-CT-IDS (without)", True), ("RSNA (no)", False)]
+    images, annotations = [], []
+    for number, (source, is_weak) in enumerate(sources, 1):
+        pixels = np.full((side, side), 90, np.uint8)
+        pixels[blood > 0] = 200 if number < 3 else 90
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        images.append(
+            {
+                "id": number,
+                "file_name": f"{number}.png",
+                "height": side,
+                "width": side,
+                "source": source,
+                "weak": is_weak,
+            }
+        )
+    for number, (image, shape) in enumerate([(1, drawn), (1, polygon), (2, drawn)], 1):
+        annotations.append({"id": number, "image_id": image, "category_id": number, "segmentation": shape})
+    categories = [{"id": number, "name": name} for number, name in enumerate(("hemorrhage", "epidural", "subdural"), 1)]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    save_coco(folder, document)
+    return document
+
+
+def save_coco(folder: Path, document: dict[str, Any]) -> None:
+    (folder / "_annotations.coco.json").write_text(json.dumps(document))
+
+
+def write_slice_labels(folder: Path, labels: dict[str, str]) -> None:
+    """Slices by id with their `hemorrhage` value."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for name in labels:
+        Image.fromarray(np.full((16, 16), 100, np.uint8)).save(folder / "images" / f"{name}.png")
+    rows = [f"{name},{value}" for name, value in labels.items()]
+    (folder / "labels.csv").write_text("\n".join(["id,hemorrhage", *rows]) + "\n")

@@ -1,0 +1,1 @@
+"""Train the networks that Sigap serves, and export them."""
