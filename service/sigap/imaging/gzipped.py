@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
-from sigap.core.errors import TooLarge, UnreadableInput, UnsupportedFormat
+from sigap.core.errors import TooLarge, UnreadableInput
 from sigap.imaging.kinds import HEAD_BYTES, Content, Kind, sniff
 
 MOST_EXPANSION = 1032
@@ -36,29 +36,29 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
         ) from error
     except (BadGzipFile, isal_zlib.IsalError) as error:  # type: ignore[misc]  # isal's stub calls this class an object
         raise UnreadableInput(
-            "The gzip file is damaged: its content cannot be unpacked. Send it again.", slug="damaged-gzip"
+            "The gzip file is damaged: its content cannot be unpacked. Send it again.", slug="damaged"
         ) from error
 
 
 def content(path: Path) -> Content:
     """Tell what a gzip file holds.
 
+    Returns:
+        `NIFTI`, or else what it is called together with its content: `ARCHIVE` or `FOREIGN`.
+
     Raises:
         UnreadableInput: it is empty inside, cut off or damaged.
-        UnsupportedFormat: it holds something else than NIfTI.
-        TooLarge: it holds something else, and very much of it.
+        TooLarge: it holds very much that is not read.
     """
     with unpacked(path) as stream:
-        head = stream.read(HEAD_BYTES)
-        found = sniff(head)
+        found = sniff(stream.read(HEAD_BYTES))
         if found.kind is Kind.EMPTY:
             raise UnreadableInput("The gzip file has nothing in it. Send the image itself.", slug="empty-file")
-        if found.kind is not Kind.NIFTI:
-            drain(stream, _IDLE_BYTES)
-            raise UnsupportedFormat(
-                f"The gzip file holds {found.word}; only NIfTI is read from gzip. Send NIfTI, DICOM, PNG or JPEG."
-            )
-    return found
+        if found.kind is Kind.NIFTI:
+            return found
+        drain(stream, _IDLE_BYTES)
+    is_archive = found.kind in (Kind.ZIP, Kind.ARCHIVE, Kind.GZIP)
+    return Content(Kind.ARCHIVE if is_archive else Kind.FOREIGN, f"a gzip file that holds {found.word}")
 
 
 def drain(stream: BinaryIO, most_bytes: int) -> None:
