@@ -1,0 +1,138 @@
+"""The whole picture: header, slices, footer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from sigap.core.grid import Grid
+from sigap.core.measurement import Lesion
+from sigap.core.result import Result
+from sigap.encoders.overlay.choice import chosen_slices
+from sigap.encoders.overlay.contour import Colour, Place
+from sigap.encoders.overlay.header import footer_rows, header_rows
+from sigap.encoders.overlay.text import DIM, draw_rows, draw_text, rows_height, shortened, text_width
+from sigap.encoders.overlay.tile import Tile, canonical_slice, draw_tile
+
+_BACKGROUND: Colour = (14, 16, 19)
+_MOST_TILES = 12
+_MOST_COLUMNS = 4
+_TILE_PX = 384
+_SINGLE_TILE_PX = 768
+_UNIT_PX = 16
+_LEAST_WIDTH_PX = 560
+_MARGIN_PX = 20
+_GAP_PX = 10
+# A picture whose every side is below this needs no larger text than a tile.
+_PICTURE_PX_A_UNIT = 64
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where everything goes, in pixels."""
+
+    tiles: tuple[Tile, ...]
+    columns: int
+    unit: int
+    has_captions: bool
+
+    @property
+    def caption_px(self) -> int:
+        return round(self.unit * 1.6) if self.has_captions else 0
+
+    @property
+    def width_px(self) -> int:
+        across = self.columns * self.tiles[0].size[0] + (self.columns - 1) * _GAP_PX
+        return max(across, _LEAST_WIDTH_PX)
+
+    @property
+    def height_px(self) -> int:
+        lines = -(-len(self.tiles) // self.columns)
+        return lines * (self.tiles[0].size[1] + self.caption_px) + (lines - 1) * _GAP_PX
+
+    def place(self, position: int) -> Place:
+        """Top left corner of a tile's picture, from that of the whole block."""
+        line, column = divmod(position, self.columns)
+        width, height = self.tiles[position].size
+        indent = (self.width_px - self.columns * width - (self.columns - 1) * _GAP_PX) // 2
+        return indent + column * (width + _GAP_PX), self.caption_px + line * (height + self.caption_px + _GAP_PX)
+
+
+def write_overlay(result: Result, path: Path) -> None:
+    """Write the overlay as PNG: a PNG or JPEG as it was given, a volume as a contact sheet of its key slices."""
+    draw_overlay(result).save(path, "PNG", compress_level=3)
+
+
+def draw_overlay(result: Result) -> Image.Image:
+    """The overlay in RGB.
+
+    Raises:
+        ValueError: the labelmap does not have the shape of the volume.
+    """
+    shape = result.study.volume.grid.shape
+    if result.segmentation.labelmap.shape != shape or result.study.volume.voxels.shape != shape:
+        raise ValueError(f"labelmap and voxels must have the grid's shape {shape}")
+    layout = _layout(result)
+    above, below = header_rows(result, layout.unit), footer_rows(result, layout.unit)
+    top = _MARGIN_PX + rows_height(above, layout.width_px) + _GAP_PX
+    bottom = top + layout.height_px + _GAP_PX
+    height = bottom + rows_height(below, layout.width_px) + _MARGIN_PX
+    canvas = Image.new("RGB", (layout.width_px + 2 * _MARGIN_PX, height), _BACKGROUND)
+    draw_rows(canvas, above, (_MARGIN_PX, _MARGIN_PX), layout.width_px)
+    for position, tile in enumerate(layout.tiles):
+        x, y = layout.place(position)
+        at = (_MARGIN_PX + x, top + y)
+        draw_tile(canvas, result, tile, at)
+        if layout.has_captions:
+            _draw_caption(canvas, result, tile, (at[0], at[1] - layout.caption_px))
+    draw_rows(canvas, below, (_MARGIN_PX, bottom), layout.width_px)
+    return canvas
+
+
+def _layout(result: Result) -> _Layout:
+    grid = result.study.volume.grid
+    if not result.study.volume.is_hounsfield:
+        return _picture_layout(grid)
+    indices = chosen_slices(
+        grid.orientation.to_canonical(result.segmentation.labelmap),
+        result.measurements.lesions,
+        _MOST_TILES,
+        flipped=grid.orientation.flip_slices,
+    )
+    size = _tile_size(grid, _SINGLE_TILE_PX if len(indices) == 1 else _TILE_PX)
+    tiles = tuple(Tile(index, size, _UNIT_PX) for index in indices)
+    return _Layout(tiles, min(_MOST_COLUMNS, len(tiles)), _UNIT_PX, has_captions=True)
+
+
+def _picture_layout(grid: Grid) -> _Layout:
+    _, rows, columns = grid.shape
+    unit = max(_UNIT_PX, max(rows, columns) // _PICTURE_PX_A_UNIT)
+    return _Layout((Tile(0, (columns, rows), unit),), 1, unit, has_captions=False)
+
+
+def _tile_size(grid: Grid, longest_px: int) -> Place:
+    """Width and height of a tile on which millimetres are square, whatever the pixels are."""
+    _, rows, columns = grid.shape
+    extent = [rows * (grid.spacing_mm[1] or 1.0), columns * (grid.spacing_mm[2] or 1.0)]
+    tall, wide = extent[::-1] if grid.orientation.transpose else extent
+    scale = longest_px / max(tall, wide)
+    return max(1, round(wide * scale)), max(1, round(tall * scale))
+
+
+def _draw_caption(canvas: Image.Image, result: Result, tile: Tile, at: Place) -> None:
+    """The slice's number as stored; on a key slice its lesions and their longest diameter."""
+    grid, draw = result.study.volume.grid, ImageDraw.Draw(canvas)
+    number = f"slice {canonical_slice(grid, tile.index)}"
+    draw_text(draw, at, number, tile.unit, colour=DIM)
+    indent = text_width(number, tile.unit) + tile.unit
+    keyed = [lesion for lesion in result.measurements.lesions if canonical_slice(grid, lesion.key_slice) == tile.index]
+    text = ", ".join(_lesion_caption(lesion) for lesion in keyed)
+    if text:
+        draw_text(draw, (at[0] + indent, at[1]), shortened(text, tile.unit, tile.size[0] - indent), tile.unit)
+
+
+def _lesion_caption(lesion: Lesion) -> str:
+    length = "" if lesion.longest_diameter_mm is None else f", {lesion.longest_diameter_mm:.0f} mm"
+    return f"{lesion.label} {lesion.id}{length}"

@@ -1,0 +1,67 @@
+import gzip
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+from PIL import Image
+
+from phantoms.results import result_of, small_labelmap
+from sigap.encoders.formats import FORMATS
+
+CONTRACT = {
+    "json": ("application/json", "report.json"),
+    "nifti": ("application/x-nifti", "mask.nii.gz"),
+    "png": ("image/png", "overlay.png"),
+    "coco": ("application/vnd.sigap.coco+json", "coco.json"),
+    "zip": ("application/zip", "sigap.zip"),
+}
+
+
+def test_formats_are_the_contracts() -> None:
+    assert {name: (answer.media_type, answer.filename) for name, answer in FORMATS.items()} == CONTRACT
+    assert all(name == answer.name for name, answer in FORMATS.items())
+
+
+@pytest.fixture
+def archive(tmp_path: Path):
+    FORMATS["zip"].write(result_of(small_labelmap()), tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as opened:
+        yield opened
+
+
+def test_a_zip_holds_all_the_others_under_their_names(archive: zipfile.ZipFile) -> None:
+    assert archive.testzip() is None
+    assert sorted(archive.namelist()) == sorted(name for _, name in CONTRACT.values() if name != "sigap.zip")
+    assert json.loads(archive.read("report.json"))["schema"] == "sigap.report/1"
+    assert json.loads(archive.read("coco.json"))["categories"]
+    assert Image.open(io.BytesIO(archive.read("overlay.png"))).format == "PNG"
+    with archive.open("mask.nii.gz") as file:
+        assert nib.Nifti1Image.from_bytes(gzip.decompress(file.read())).shape == (6, 5, 4)
+
+
+def test_what_is_compressed_is_not_compressed_again(archive: zipfile.ZipFile) -> None:
+    kinds = {entry.filename: entry.compress_type for entry in archive.infolist()}
+    assert kinds["mask.nii.gz"] == kinds["overlay.png"] == zipfile.ZIP_STORED
+    assert kinds["report.json"] == kinds["coco.json"] == zipfile.ZIP_DEFLATED
+
+
+def test_a_zip_carries_no_date_and_leaves_no_file_behind(archive: zipfile.ZipFile, tmp_path: Path) -> None:
+    assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert [path.name for path in tmp_path.iterdir()] == ["all.zip"]
+
+
+def test_a_zips_report_counts_what_the_others_took(archive: zipfile.ZipFile) -> None:
+    timings = json.loads(archive.read("report.json"))["timings_ms"]
+    assert timings["encode"] > 0
+    assert timings["total"] == pytest.approx(37.0 + timings["encode"])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_of_the_same_name_is_overwritten(tmp_path: Path, name: str) -> None:
+    path = tmp_path / FORMATS[name].filename
+    path.write_bytes(b"old " * 100_000)
+    FORMATS[name].write(result_of(small_labelmap()), path)
+    assert b"old old" not in path.read_bytes()
