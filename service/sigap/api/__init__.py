@@ -1,0 +1,1 @@
+"""The gateway's HTTP face: routes, formats, problems, metrics and documentation (CONTRACT, section 5)."""

@@ -1,0 +1,62 @@
+"""The application: routes, errors and middleware around one gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from sigap import pipeline
+from sigap.api import documentation, information, segment
+from sigap.api.exchange import Exchange
+from sigap.api.gateway import Gateway
+from sigap.api.manners import Manners
+from sigap.api.problems import on_bad_parameter, on_http_error, on_sigap_error
+from sigap.core.errors import SigapError
+from sigap.core.result import Result
+from sigap.engines.engine import Engine
+from sigap.settings import Settings
+
+
+def create_app(settings: Settings, engine: Engine, *, run: Callable[..., Result] = pipeline.run) -> FastAPI:
+    """Put the application together; it claims its data folder and starts its worker when it is started.
+
+    Args:
+        settings: read at the composition root.
+        engine: whoever loaded it closes it.
+        run: the pipeline; tests of the routes alone bring their own.
+    """
+    gateway = Gateway(settings, engine, run)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(gateway.open)
+        yield
+        await run_in_threadpool(gateway.close)
+
+    # A redirect would build its address from the Host header, and FastAPI's own pages load from another host.
+    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.gateway = gateway
+    for router in (segment.router, information.router, documentation.router):
+        app.include_router(router)
+    app.openapi = cache(lambda: documentation.describe(app))  # type: ignore[method-assign]  # FastAPI's documented way
+    app.add_exception_handler(SigapError, on_sigap_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, on_bad_parameter)
+    app.add_middleware(Exchange, finished=_counter(gateway))
+    app.add_middleware(Manners)
+    return app
+
+
+def _counter(gateway: Gateway) -> Callable[[str | None, dict[str, Any], int], None]:
+    def count(route: str | None, log: dict[str, Any], status: int) -> None:
+        if route == "/segment/{task}":
+            gateway.metrics.count_request(log.get("task"), log.get("format"), status)
+
+    return count

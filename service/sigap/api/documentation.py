@@ -1,0 +1,129 @@
+"""The API's documentation: its description, and Swagger UI from the installed package. No other host is asked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from swagger_ui_bundle import swagger_ui_path
+
+from sigap import __version__
+
+router = APIRouter(include_in_schema=False)
+
+_DESCRIPTION = """\
+A CT study goes in; masks, millilitres and a lesion table come out.
+
+**Research use only: not a medical device.** "Not detected" means not detected by the algorithm, never absent.
+
+    curl -F files=@study.zip http://127.0.0.1:8000/segment/liver
+    curl -F files=@head.nii.gz 'http://127.0.0.1:8000/segment/hemorrhage?format=nifti' -o mask.nii.gz
+
+Every error is a problem of RFC 9457 with its own `type`.
+"""
+_TAGS = [
+    {"name": "segmentation", "description": "A study in, an answer out."},
+    {"name": "information", "description": "Tasks, version, health and metrics."},
+]
+
+# Of the package only these: its own index page and initializer load an example from another host.
+_FILES: Mapping[str, str] = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+# Swagger UI writes style attributes and data: images; scripts come from this server's files alone.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sigap API</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<div id="swagger-ui"></div>
+<noscript>This page needs scripts. The same description as JSON: <a href="openapi.json">openapi.json</a></noscript>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</html>
+"""
+# validatorUrl: without it Swagger UI asks a validator on the internet about the description.
+_START = """window.ui = SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null,
+  queryConfigEnabled: false,
+});
+"""
+_HOME = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sigap</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<h1>Sigap</h1>
+<p>A CT study goes in; masks, millilitres and a lesion table come out. Research use only: not a medical device.</p>
+<p>A page to drop a study on comes with a later version. Until then:</p>
+<pre>curl -F files=@study.zip http://127.0.0.1:8000/segment/liver</pre>
+<ul>
+<li><a href="docs">The API, to read and to try</a></li>
+<li><a href="models">The tasks and their models</a></li>
+<li><a href="health/ready">Is it ready?</a></li>
+</ul>
+</html>
+"""
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description."""
+    return get_openapi(
+        title="Sigap",
+        version=__version__,
+        description=_DESCRIPTION,
+        routes=app.routes,
+        tags=_TAGS,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+
+
+@router.get("/")
+async def home() -> Response:
+    """An honest page until there is a better one."""
+    return HTMLResponse(_HOME, headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The description, as JSON."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs")
+async def docs() -> Response:
+    """Swagger UI."""
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/docs/start.js")
+async def start() -> Response:
+    """A file of its own, so that the policy can forbid scripts inside pages."""
+    return Response(_START, media_type="text/javascript")
+
+
+def _add_file(name: str, media_type: str) -> None:
+    @router.get(f"/docs/{name}")
+    async def file() -> Response:
+        path = Path(str(swagger_ui_path)) / name
+        return FileResponse(path, media_type=media_type, headers={"Cache-Control": "max-age=3600"})
+
+
+for _name, _media_type in _FILES.items():
+    _add_file(_name, _media_type)

@@ -1,0 +1,214 @@
+"""The upload: a multipart form, streamed to the job's folder as it arrives.
+
+Starlette's own form parser takes 1,000 files, spools them to its own place and bounds no file's size; this one counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive
+
+from sigap.api.problems import HungUp, MalformedForm, NotAForm, UploadStalled
+from sigap.core.errors import DeadlineExceeded, TooLarge, UnreadableInput
+from sigap.jobs.folder import IncomingFile, JobFolder
+
+FIELD = "files"
+STALL_S = 60.0
+_HOW_TO = f'Send the study as a multipart form, in the field "{FIELD}", for example: curl -F {FIELD}=@study.zip'
+_LONGEST_NAME = 255
+_PLAIN_ENCODINGS = (b"", b"7bit", b"8bit", b"binary")
+
+
+def boundary_of(headers: Mapping[str, str]) -> bytes:
+    """The form's boundary, from headers alone: refuses before a byte is read.
+
+    Raises:
+        NotAForm: the body is of another type, or compressed as a whole.
+        UnreadableInput: there is no body, or a form that has no files.
+        MalformedForm: a multipart form without a boundary.
+    """
+    kind, options = parse_options_header(headers.get("content-type", ""))
+    if kind in (b"", b"application/x-www-form-urlencoded"):
+        raise UnreadableInput(f"There is no file in the request. {_HOW_TO}", slug="no-file")
+    if kind != b"multipart/form-data":
+        raise NotAForm(f"The body is not a multipart form. {_HOW_TO}")
+    if headers.get("content-encoding", "identity") != "identity":
+        raise NotAForm("The body is compressed as a whole. Send it as it is; files inside the form may be compressed.")
+    if not options.get(b"boundary"):
+        raise MalformedForm("The Content-Type names no boundary. Let your HTTP library write that header.")
+    return options[b"boundary"]
+
+
+def check_declared_size(headers: Mapping[str, str], limit_bytes: int) -> None:
+    """Refuse what says itself that it is too large.
+
+    Raises:
+        TooLarge: Content-Length is over the limit.
+    """
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise _over(limit_bytes)
+
+
+async def receive_form(
+    receive: Receive, form: UploadForm, *, limit_bytes: int, deadline: float, stall_s: float = STALL_S
+) -> None:
+    """Stream a request's body into a form, counting its bytes whether they were declared or not.
+
+    Args:
+        receive: the request's.
+        form: takes the bytes.
+        limit_bytes: of the whole body.
+        deadline: on `time.monotonic`'s clock.
+        stall_s: longest wait for the next bytes.
+
+    Raises:
+        HungUp: the client closed the connection.
+        UploadStalled: nothing came for `stall_s`.
+        DeadlineExceeded: the deadline has passed.
+        TooLarge: the body is over its limit.
+        SigapError: what `UploadForm` raises.
+    """
+    count, has_more = 0, True
+    while has_more:
+        message = await _next_message(receive, deadline, stall_s)
+        block = message.get("body", b"")
+        count += len(block)
+        if count > limit_bytes:
+            raise _over(limit_bytes)
+        await run_in_threadpool(form.feed, block)
+        has_more = message.get("more_body", False)
+    await run_in_threadpool(form.complete)
+
+
+async def _next_message(receive: Receive, deadline: float, stall_s: float) -> Any:
+    left = deadline - time.monotonic()
+    try:
+        async with asyncio.timeout(max(0.0, min(left, stall_s))):
+            message = await receive()
+    except TimeoutError as error:
+        if left <= stall_s:
+            raise DeadlineExceeded("The upload took longer than this server allows.") from error
+        raise UploadStalled(f"Nothing has arrived for {stall_s:.0f} seconds. Send the study again.") from error
+    if message["type"] == "http.disconnect":
+        raise HungUp("The client closed the connection.")
+    return message
+
+
+def _over(limit_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"The upload is larger than the {limit_bytes / (1 << 20):,.0f} MiB that this server takes. "
+        "Send one series at a time, compressed (.nii.gz, .zip).",
+        slug="upload-too-large",
+    )
+
+
+class UploadForm:
+    """Writes each file of a form into a job's folder, under our own names.
+
+    Args:
+        boundary: of the multipart body.
+        folder: where the files go.
+        max_files: parts, at most.
+    """
+
+    def __init__(self, boundary: bytes, folder: JobFolder, *, max_files: int) -> None:
+        self._folder = folder
+        self._max_files = max_files
+        self._file: IncomingFile | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = b""
+        self._header_value = b""
+        self._is_ended = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._headers.clear,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as error:
+            raise MalformedForm("The form's boundary is longer than a boundary may be.") from error
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of the body.
+
+        Raises:
+            MalformedForm: they break the form.
+            UnreadableInput: a field is not one of files.
+            TooLarge: too many files.
+            StorageFull: no room.
+        """
+        try:
+            self._parser.write(block)
+        except FormParserError as error:
+            raise MalformedForm("The multipart form is malformed. Let your HTTP library write it.") from error
+
+    def complete(self) -> None:
+        """The body has ended.
+
+        Raises:
+            MalformedForm: in the middle of the form.
+            UnreadableInput: without a file.
+        """
+        if not self._is_ended:
+            raise MalformedForm("The multipart form ends too early: its closing boundary is missing. Send it again.")
+        if not self._folder.files:
+            raise UnreadableInput(f"There is no file in the form. {_HOW_TO}", slug="no-file")
+
+    def close(self) -> None:
+        """Close a file that was being written when the upload failed."""
+        if self._file is not None:
+            self._file.close()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        disposition, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        if disposition != b"form-data" or b"name" not in options:
+            raise MalformedForm("A part of the form does not say which field it is (Content-Disposition).")
+        if options[b"name"] != FIELD.encode() or not options.get(b"filename"):
+            raise UnreadableInput(
+                f'The form has a part that is not a file in the field "{FIELD}". {_HOW_TO}', slug="no-file"
+            )
+        if self._headers.get(b"content-transfer-encoding", b"").strip().lower() not in _PLAIN_ENCODINGS:
+            raise MalformedForm("A part of the form has a Content-Transfer-Encoding; send its bytes as they are.")
+        if len(self._folder.files) >= self._max_files:
+            raise TooLarge(
+                f"The form has more than {self._max_files:,} files. Send one series at a time.", slug="too-many-files"
+            )
+        self._file = self._folder.receive(options[b"filename"].decode("utf-8", "replace")[:_LONGEST_NAME])
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        assert self._file is not None  # noqa: S101 - headers come before data; narrows the type
+        self._file.write(memoryview(data)[start:end])
+
+    def _on_part_end(self) -> None:
+        if self._file is not None:
+            self._file.complete()
+            self._file = None
+
+    def _on_end(self) -> None:
+        self._is_ended = True

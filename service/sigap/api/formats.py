@@ -1,0 +1,95 @@
+"""Which format an answer has: `format=` beats `Accept`, and nothing said is the JSON report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sigap.api.problems import NotAcceptable
+from sigap.encoders.formats import FORMATS
+
+DEFAULT = "json"
+# Promised by the contract, not written by this version.
+_LATER = ("seg", "sr", "rtstruct", "sc", "stl")
+_LATER_MEDIA_TYPES = ("application/dicom", "model/stl")
+
+
+@dataclass(frozen=True)
+class _Range:
+    """One media range of an Accept header (RFC 9110, 12.5.1)."""
+
+    type: str
+    subtype: str
+    quality: float
+
+    @property
+    def precision(self) -> int:
+        """A range that says more beats one that says less, whatever their weights."""
+        return (self.type != "*") + (self.subtype != "*")
+
+    def takes(self, media_type: str) -> bool:
+        kind, _, subtype = media_type.partition("/")
+        return self.type in ("*", kind) and self.subtype in ("*", subtype)
+
+
+def choose(asked: str | None, accept: str | None) -> str:
+    """Name the format to answer in.
+
+    Args:
+        asked: the query option `format`.
+        accept: the Accept header; several joined by commas.
+
+    Raises:
+        NotAcceptable: we write none that was asked for.
+    """
+    if asked is not None:
+        return _by_name(asked)
+    ranges = _parse(accept) if accept and accept.strip() else [_Range("*", "*", 1.0)]
+    best, quality = DEFAULT, 0.0
+    for name, encoding in FORMATS.items():
+        weight = _weight(encoding.media_type, ranges)
+        if weight > quality:
+            best, quality = name, weight
+    if quality > 0:
+        return best
+    later = [name for name in _LATER_MEDIA_TYPES if _weight(name, ranges) > 0]
+    raise NotAcceptable(
+        f"{later[0]} comes with a later version. {_we_write()}"
+        if later
+        else f"Accept names no format of ours. {_we_write()}"
+    )
+
+
+def _by_name(name: str) -> str:
+    if name in FORMATS:
+        return name
+    if name in _LATER:
+        raise NotAcceptable(f"The format {name} comes with a later version. {_we_write()}")
+    raise NotAcceptable(f"There is no such format. {_we_write()}")
+
+
+def _we_write() -> str:
+    return f"This one writes {', '.join(f'{name} ({encoding.media_type})' for name, encoding in FORMATS.items())}."
+
+
+def _weight(media_type: str, ranges: list[_Range]) -> float:
+    fitting = [entry for entry in ranges if entry.takes(media_type)]
+    return max(fitting, key=lambda entry: entry.precision).quality if fitting else 0.0
+
+
+def _parse(accept: str) -> list[_Range]:
+    """What cannot be read is left out: it asks for nothing that we know."""
+    parsed = (_parse_range(entry) for entry in accept.split(","))
+    return [entry for entry in parsed if entry is not None]
+
+
+def _parse_range(entry: str) -> _Range | None:
+    media_range, *parameters = (part.strip().lower() for part in entry.split(";"))
+    kind, slash, subtype = media_range.partition("/")
+    if not (kind and slash and subtype) or (kind == "*" and subtype != "*"):
+        return None
+    weights = [value.strip() for name, _, value in (part.partition("=") for part in parameters) if name.strip() == "q"]
+    try:
+        quality = float(weights[0]) if weights else 1.0
+    except ValueError:
+        return None
+    return _Range(kind, subtype, quality) if 0 <= quality <= 1 else None
