@@ -36,7 +36,7 @@ class Gateway:
         self.queue = JobQueue(settings.queue_length)
         self.folders = JobFolders(settings.data, quota_bytes=settings.quota_bytes)
         self.metrics = Metrics(self.queue, engine.models())
-        self.model_cards = {model.name: _model_card(settings.models, model) for model in engine.models()}
+        self.model_cards = {model.name: model_card(settings.models, model) for model in engine.models()}
         self._worker = Worker(
             self.queue,
             engine=engine,
@@ -67,7 +67,7 @@ class Gateway:
             raise EngineUnavailable("The models are not ready. Try again in a moment.")
 
 
-def _model_card(repository: Path, model: Model) -> str | None:
+def model_card(repository: Path, model: Model) -> str | None:
     """The card's text; its file name comes from the model's configuration and is no way out of the model's folder."""
     card = repository / model.name / Path(model.contract.model_card).name
     return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None

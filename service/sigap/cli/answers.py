@@ -1,0 +1,60 @@
+"""An answer's files in their folder: whole or not at all, and never over another answer unasked."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sigap.core.result import Result
+from sigap.encoders.formats import FORMATS, Format
+
+_REPORT = "json"
+
+
+def holds_answer(folder: Path) -> bool:
+    """Whether any file of an answer lies there, of whatever task and formats."""
+    return any((folder / answer.filename).exists() for answer in FORMATS.values())
+
+
+def write_answer(result: Result, formats: Sequence[str], folder: Path) -> None:
+    """Encode a result beside its folder, then move it in.
+
+    An answer that lies there already is replaced as a whole: one run's mask must not stand beside another's report.
+
+    Args:
+        result: the answer.
+        formats: names in `FORMATS`, without zip.
+        folder: where it goes; made if it is not there. Its parent must be there.
+    """
+    partial = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.partial")
+    partial.mkdir()
+    try:
+        _encode(result, [FORMATS[name] for name in formats], partial)
+        _publish(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _encode(result: Result, answers: Sequence[Format], folder: Path) -> None:
+    """The report comes last: its `encode` counts the others."""
+    started = time.perf_counter()
+    for answer in sorted(answers, key=lambda answer: answer.name == _REPORT):
+        spent_ms = (time.perf_counter() - started) * 1000
+        timings_ms = {**result.timings_ms, "encode": spent_ms}
+        answer.write(replace(result, timings_ms=timings_ms), folder / answer.filename)
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Where the report lies, all other files lie: it is moved last, and the old one is deleted first."""
+    folder.mkdir(exist_ok=True)
+    order = sorted(FORMATS.values(), key=lambda answer: answer.name == _REPORT)
+    for answer in reversed(order):
+        (folder / answer.filename).unlink(missing_ok=True)
+    for answer in order:
+        file = partial / answer.filename
+        if file.exists():
+            file.rename(folder / answer.filename)

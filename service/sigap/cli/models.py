@@ -1,0 +1,59 @@
+"""`sigap models`: the tasks of the model repository. Reads the contracts, not the weights: torch stays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sigap.cli import options, terminal
+
+if TYPE_CHECKING:
+    from sigap.core.contract import Model
+
+NAME = "models"
+EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]sigap models[/cyan]
+
+[cyan]sigap models --json | jq -r '.models[].name'[/cyan]"""
+
+
+def command(
+    models: options.Models = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as GET /models does.")] = False,
+) -> None:
+    """List the tasks, their labels and model versions."""
+    from sigap.engines.repository import read_repository
+
+    settings = terminal.read_settings(models=models)
+    with terminal.plain_errors():
+        found = read_repository(settings.models)
+    if as_json:
+        _print_json(found, settings.models)
+    else:
+        _print_table(found)
+
+
+def _print_json(found: Sequence[Model], repository: Path) -> None:
+    from sigap.api.gateway import model_card
+    from sigap.api.information import ModelEntry, Models
+
+    entries = [ModelEntry.of(model, model_card(repository, model)) for model in found]
+    typer.echo(Models(models=entries).model_dump_json(indent=1))
+
+
+def _print_table(found: Sequence[Model]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("task", "version", "labels", "window", "SHA-256"):
+        table.add_column(heading, overflow="fold")
+    for model in found:
+        contract = model.contract
+        labels = ", ".join(label.name for label in contract.labels)
+        window = f"level {contract.level_hu:g}, width {contract.width_hu:g} HU"
+        table.add_row(model.name, model.version, labels, window, model.sha256[:12])
+    terminal.stdout().print(table, markup=False)
