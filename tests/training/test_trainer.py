@@ -72,11 +72,6 @@ def test_a_loss_that_is_no_number_stops_training(liver_folder: Path, tmp_path: P
         _run(trainer)
 
 
-def test_a_share_of_nothing_is_refused(liver_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match="'spleen'"):
-        _trainer(small_recipe("liver", shares={"spleen": 1.0}), liver_folder, tmp_path)
-
-
 def test_the_cache_gives_back_what_was_read(liver_folder: Path, tmp_path: Path) -> None:
     recipe = small_recipe("liver")
     read = load_split(recipe, "train", data=liver_folder, cache=tmp_path / "cache")

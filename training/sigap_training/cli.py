@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from sigap_training.balance import BadShares
 from sigap_training.datasets import load_split
 from sigap_training.export import ExportFailed, export_checkpoint
 from sigap_training.recipe import BadRecipe, read_recipe
@@ -32,7 +33,7 @@ def _train(
         _console.log(f"{settings.task}: {len(train_slices)} slices to train on, {len(valid_slices)} to validate on")
         with Progress(console=_console) as progress:
             scores = Trainer(settings, train_slices, valid_slices, out).run(progress)
-    except (BadRecipe, BadData, TrainingFailed) as error:
+    except (BadRecipe, BadData, BadShares, TrainingFailed) as error:
         _console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
     best = max(scores, key=lambda score: score.mean_dice)

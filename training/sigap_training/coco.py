@@ -92,6 +92,7 @@ def read_slices(folder: Path, *, size: int) -> SliceSet:
         masks=np.stack([fit_bytes(mask[None] * 255, size) for _, _, mask in pairs]),
         known=np.ones((len(pairs), 1), np.bool_),
         positive=is_positive.astype(np.int8)[:, None],
+        patient=np.array([_patient(entry.get("patient"), entry["file_name"]) for entry, _, _ in pairs]),
         study=np.arange(len(pairs)),
         group=np.array([GROUPS.index(name) for name in names]),
         groups=GROUPS,
@@ -106,21 +107,23 @@ def read_slice_labels(folder: Path, *, size: int) -> SliceSet:
     path = folder / "labels.csv"
     try:
         with path.open(newline="") as file:
-            rows = [(row["id"], {"0": 0, "1": 1}[row["hemorrhage"]]) for row in csv.DictReader(file)]
-        for name, _ in rows:
-            if Path(name).name != name:
-                raise BadData(f"{path}: id {name!r} is no file name")
+            rows = list(csv.DictReader(file))
+        names = [(row["id"], row.get("patient")) for row in rows]
+        positive = np.array([{"0": 0, "1": 1}[row["hemorrhage"]] for row in rows], np.int8)[:, None]
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing") from error
     except KeyError as error:
         raise BadData(f"{path}: no column or no 0/1 value {error}") from error
-    positive = np.array([value for _, value in rows], np.int8)[:, None]
-    pictures = [fit_bytes(read_picture(folder / "images" / f"{name}.png")[None], size) for name, _ in rows]
+    for name, _ in names:
+        if Path(name).name != name:
+            raise BadData(f"{path}: id {name!r} is no file name")
+    pictures = [fit_bytes(read_picture(folder / "images" / f"{name}.png")[None], size) for name, _ in names]
     return SliceSet(
         images=np.concatenate(pictures),
         masks=np.zeros((len(rows), 1, size, size), np.uint8),
         known=positive == 0,
         positive=positive,
+        patient=np.array([_patient(patient, name) for name, patient in names]),
         study=np.arange(len(rows)),
         group=np.where(positive[:, 0] == 1, GROUPS.index("label-positive"), GROUPS.index("label-negative")),
         groups=GROUPS,
@@ -141,6 +144,11 @@ def _read_pair(
         return pixels, union_mask(annotations, *stated)
     except ValueError as error:
         raise BadData(f"{path}: {error}") from error
+
+
+def _patient(stated: str | None, picture: str) -> str:
+    """Who a slice is of; of unknown patients each slice counts as its own."""
+    return picture if stated in (None, "", "unknown") else stated
 
 
 def _group(entry: dict[str, Any], *, has_blood: bool) -> str:

@@ -107,6 +107,7 @@ def slices_of(case: Case, *, size: int, level_hu: float, width_hu: float) -> Sli
         masks=masks,
         known=np.tile([True, case.has_tumour_labels], (depth, 1)),
         positive=positive,
+        patient=np.full(depth, case.patient),
         study=np.zeros(depth, np.int64),
         group=group.astype(np.int64),
         groups=("tumour", "liver", "unlabelled"),

@@ -16,9 +16,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from sigap.imaging.decode import decode
 
 from sigap.core.study import DecodeOptions, InputFile, Limits, Volume
+from sigap.imaging.decode import decode
 from sigap_training import coco, lits
 from sigap_training.model_folder import ModelFolder
 from sigap_training.scores import bootstrap_interval, dice, dice_by_threshold, histogram, wilson_interval

@@ -30,6 +30,7 @@ class SliceSet:
         masks: uint8 [M, C, S, S], the share of each pixel inside the label, 0..255.
         known: bool [M, C], whether the mask of that channel is known; a loss must skip the others.
         positive: int8 [M, C], whether the slice has the label: 0, 1 or `UNKNOWN`.
+        patient: str [M], equal for slices of one patient; unknown patients are one a slice.
         study: int64 [M], slices of one number are neighbours in space, in order.
         group: int64 [M], index into `groups`: what batches are balanced by.
         groups: names, e.g. `tumour`, `rsna-negative`.
@@ -39,6 +40,7 @@ class SliceSet:
     masks: NDArray[np.uint8]
     known: NDArray[np.bool_]
     positive: NDArray[np.int8]
+    patient: NDArray[np.str_]
     study: NDArray[np.int64]
     group: NDArray[np.int64]
     groups: tuple[str, ...]
@@ -69,6 +71,7 @@ def join(sets: Sequence[SliceSet]) -> SliceSet:
         masks=np.concatenate([part.masks for part in sets]),
         known=np.concatenate([part.known for part in sets]),
         positive=np.concatenate([part.positive for part in sets]),
+        patient=np.concatenate([part.patient for part in sets]),
         study=np.concatenate(studies),
         group=np.concatenate(groups),
         groups=names,

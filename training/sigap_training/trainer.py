@@ -15,6 +15,7 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from sigap_training.balance import Balance
 from sigap_training.recipe import Recipe
 from sigap_training.served import normalise
 from sigap_training.slices import SliceSet, fit
@@ -56,7 +57,7 @@ class Trainer:
         self.random = torch.Generator().manual_seed(recipe.seed)
         self.epoch = 0
         self.scores: list[Score] = []
-        self._members = _members(train, recipe.shares)
+        self.balance = Balance(train, recipe.shares)
 
     @property
     def best(self) -> float:
@@ -93,7 +94,7 @@ class Trainer:
         for step in range(steps):
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(self.epoch + step / steps)
-            indices = self._draw_batch()
+            indices = self.balance.draw(self.draw, self.recipe.batch_size)
             loss = self._loss(indices)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -120,10 +121,6 @@ class Trainer:
         known = torch.from_numpy(self.train.known[indices]).to(self.device)
         positive = torch.from_numpy(self.train.positive[indices]).to(self.device)
         return self.recipe.loss(logits.float(), masks.to(self.device), known, positive)
-
-    def _draw_batch(self) -> NDArray[np.int64]:
-        names = self.draw.choice(len(self._members), self.recipe.batch_size, p=[share for share, _ in self._members])
-        return np.array([self.draw.choice(self._members[name][1]) for name in names])
 
     def _learning_rate(self, epochs_done: float) -> float:
         warm = min(1.0, epochs_done + 0.02)
@@ -175,20 +172,6 @@ class Trainer:
         part = self.folder / f"{name}.part"
         torch.save(state, part)
         part.replace(self.folder / name)
-
-
-def _members(train: SliceSet, shares: dict[str, float]) -> list[tuple[float, NDArray[np.int64]]]:
-    """For each group its share of a batch and its slices."""
-    members = []
-    for name, share in shares.items():
-        if name not in train.groups:
-            raise TrainingFailed(f"shares: no group is called {name!r}; there are {', '.join(train.groups)}")
-        indices = np.flatnonzero(train.group == train.groups.index(name))
-        if len(indices) == 0:
-            raise TrainingFailed(f"shares: group {name!r} has no slice")
-        members.append((share, indices))
-    total = sum(share for share, _ in members)
-    return [(share / total, indices) for share, indices in members]
 
 
 def _as_shares(stack: NDArray[np.uint8]) -> Tensor:

@@ -1,0 +1,45 @@
+"""Batches are drawn as the recipe says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sigap_training.balance import BadShares, Balance
+from sigap_training.lits import read_slices
+from sigap_training.slices import SliceSet
+from training.tiny_data import write_lits
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> SliceSet:
+    """Case 0: one tumour slice, three without; case 101: four slices, tumours not told apart."""
+    root = tmp_path_factory.mktemp("liver")
+    write_lits(root, {"0": ("train", ["liver", "tumour"]), "101": ("train", ["liver"])})
+    return read_slices(root, "train", size=24, level_hu=100, width_hu=300)
+
+
+def test_shares_are_kept_on_average(slices: SliceSet) -> None:
+    drawn = Balance(slices, {"tumour": 3, "unlabelled": 1}).draw(np.random.default_rng(0), 2000)
+    assert set(drawn) == {1, 4, 5, 6, 7}
+    assert (drawn == 1).mean() == pytest.approx(0.75, abs=0.04)
+
+
+def test_a_patient_counts_as_the_root_of_its_slices(slices: SliceSet) -> None:
+    one_group = Balance(
+        SliceSet(**{**vars(slices), "group": np.zeros(8, np.int64), "patient": np.array(["A"] * 7 + ["B"])}),
+        {"tumour": 1},
+    )
+    drawn = one_group.draw(np.random.default_rng(0), 4000)
+    assert (drawn == 7).mean() == pytest.approx(1 / (1 + np.sqrt(7)), abs=0.03)
+
+
+def test_a_group_that_is_not_there_is_named(slices: SliceSet) -> None:
+    with pytest.raises(BadShares, match=r"'spleen'.*tumour, liver, unlabelled"):
+        Balance(slices, {"spleen": 1.0})
+
+
+def test_a_group_without_slices_is_named(slices: SliceSet) -> None:
+    empty = SliceSet(**{**vars(slices), "group": np.ones(8, np.int64)})
+    with pytest.raises(BadShares, match=r"'tumour' has no slice"):
+        Balance(empty, {"tumour": 1.0})

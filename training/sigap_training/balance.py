@@ -1,0 +1,59 @@
+"""Which slices a batch is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigap_training.slices import SliceSet
+
+
+class BadShares(Exception):
+    """Shares that do not fit the slices; the message names the group."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Slices that are drawn from together.
+
+    Attributes:
+        share: of a batch, on average.
+        indices: the slices.
+        weights: how likely each of them is drawn; they add up to one.
+    """
+
+    share: float
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+class Balance:
+    """Draws batches by the shares of a recipe.
+
+    Within a group a patient of n slices is drawn as often as the root of n: neither does one patient fill the batches,
+    nor are a patient's few slices learnt by heart.
+    """
+
+    def __init__(self, slices: SliceSet, shares: Mapping[str, float]) -> None:
+        total = sum(shares.values())
+        self.groups = [_group(slices, name, share / total) for name, share in shares.items()]
+
+    def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Indices of `count` slices."""
+        places = random.choice(len(self.groups), count, p=[group.share for group in self.groups])
+        groups = [self.groups[place] for place in places]
+        return np.array([random.choice(group.indices, p=group.weights) for group in groups])
+
+
+def _group(slices: SliceSet, name: str, share: float) -> Group:
+    if name not in slices.groups:
+        raise BadShares(f"shares: no group is called {name!r}; there are {', '.join(slices.groups)}")
+    indices = np.flatnonzero(slices.group == slices.groups.index(name))
+    if len(indices) == 0:
+        raise BadShares(f"shares: group {name!r} has no slice")
+    _, patient, counts = np.unique(slices.patient[indices], return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(counts[patient])
+    return Group(share, indices, weights / weights.sum())
