@@ -134,5 +134,5 @@ def _draw_caption(canvas: Image.Image, result: Result, tile: Tile, at: Place) ->
 
 
 def _lesion_caption(lesion: Lesion) -> str:
-    length = "" if lesion.longest_diameter_mm is None else f", {lesion.longest_diameter_mm:.0f} mm"
+    length = "" if lesion.longest_diameter_mm is None else f": {lesion.longest_diameter_mm:.0f} mm"
     return f"{lesion.label} {lesion.id}{length}"

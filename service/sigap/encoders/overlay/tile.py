@@ -48,7 +48,7 @@ def draw_tile(canvas: Image.Image, result: Result, tile: Tile, at: Place) -> Non
     _draw_outlines(canvas, labels, contract, tile, at)
     for lesion in result.measurements.lesions:
         if canonical_slice(grid, lesion.key_slice) == tile.index:
-            _draw_number(canvas, lesion, result, tile, at)
+            _draw_number(canvas, lesion, grid, tile, at)
     if grid.is_oriented:
         _draw_marks(canvas, tile, at)
 
@@ -78,15 +78,14 @@ def _draw_outlines(canvas: Image.Image, labels: NDArray[np.uint8], contract: Con
             draw_outline(canvas, mask, at=at, size=tile.size, colour=label.colour, width_px=width_px)
 
 
-def _draw_number(canvas: Image.Image, lesion: Lesion, result: Result, tile: Tile, at: Place) -> None:
+def _draw_number(canvas: Image.Image, lesion: Lesion, grid: Grid, tile: Tile, at: Place) -> None:
     """The lesion's id beside its upper right corner, or its upper left one at the picture's edge."""
-    (left, top), (right, _) = _picture_box(lesion, result.study.volume.grid, tile.size)
-    text, size = str(lesion.id), round(tile.unit * 0.95)
+    (left, top), (right, _) = _picture_box(lesion, grid, tile.size)
+    text, size = str(lesion.id), tile.unit
     width = text_width(text, size)
     x = right + 4 if right + 4 + width <= tile.size[0] else left - 4 - width
     y = min(max(0, top - size), tile.size[1] - size)
-    colour = result.model.contract.label(lesion.label).colour
-    draw_text(ImageDraw.Draw(canvas), (at[0] + max(0, round(x)), at[1] + round(y)), text, size, colour=colour, halo=1)
+    draw_text(ImageDraw.Draw(canvas), (at[0] + max(0, round(x)), at[1] + round(y)), text, size, halo=_halo(size))
 
 
 def _picture_box(lesion: Lesion, grid: Grid, size: Place) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -115,4 +114,8 @@ def _draw_marks(canvas: Image.Image, tile: Tile, at: Place) -> None:
         ("A", (width - text_width("A", size)) // 2, inset - 2),
         ("P", (width - text_width("P", size)) // 2, height - inset - size),
     ):
-        draw_text(draw, (at[0] + x, at[1] + y), mark, size, halo=2)
+        draw_text(draw, (at[0] + x, at[1] + y), mark, size, halo=_halo(size))
+
+
+def _halo(size: int) -> int:
+    return max(2, size // 8)
