@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from sigap.core.errors import BadParameter, TooLarge, UnreadableInput, UnsupportedFormat
 from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Study
+from sigap.core.study import Kind as ImageKind
 from sigap.imaging import archive, dicom, gzipped, nifti, picture
 from sigap.imaging.kinds import HEAD_BYTES, Content, Kind, sniff
 
@@ -28,8 +28,8 @@ def decode(
 ) -> Study:
     """Read one study from whatever was sent.
 
-    A file's name decides nothing. Zips are unpacked, and their files stand beside the others. What is no image is ignored and
-    named; two kinds of image in one upload are refused, because either may be the one that was meant.
+    A file's name decides nothing. Zips are unpacked, and their files stand beside the others. What is no image is
+    ignored and named; two kinds of image in one upload are refused, because either may be the one that was meant.
 
     Args:
         files: what was sent, in any order.
@@ -63,7 +63,7 @@ def decode(
 
 
 def fingerprint(files: Sequence[InputFile]) -> str:
-    """SHA-256 of the one file sent; of several, that of their sorted SHA-256s, written in hexadecimal one after the other."""
+    """SHA-256 of the one file sent; of several, that of their sorted hexadecimal SHA-256s, one after the other."""
     digests = []
     for sent in files:
         with sent.path.open("rb") as file:
@@ -78,7 +78,7 @@ class _Image:
     """A file that is an image by itself."""
 
     path: Path
-    kind: Literal["nifti", "png", "jpeg"]
+    kind: ImageKind
     is_gzip: bool = False
 
 
@@ -91,14 +91,16 @@ class _Upload:
     ignored: list[Ignored] = field(default_factory=list)
     unread: list[Content] = field(default_factory=list)
 
-    def kind(self) -> Literal["dicom", "nifti", "png", "jpeg"]:
+    def kind(self) -> ImageKind:
         """The one kind of image there is.
 
         Raises:
-            UnreadableInput: there are two, or several images that are studies each by itself, or nothing but empty files.
+            UnreadableInput: there are two, or several images that are each a study, or nothing but empty files.
             UnsupportedFormat: there is none.
         """
-        kinds = {image.kind for image in self.images} | ({"dicom"} if self.dicom else set())
+        kinds: set[ImageKind] = {image.kind for image in self.images}
+        if self.dicom:
+            kinds.add("dicom")
         if len(kinds) > 1:
             listed = ", ".join(sorted(kind.upper() for kind in kinds))
             raise UnreadableInput(
@@ -144,7 +146,7 @@ def _sort(files: Sequence[InputFile], workspace: Path, limits: Limits) -> _Uploa
 
 
 def _contents(files: Sequence[InputFile], workspace: Path, limits: Limits) -> Iterator[tuple[InputFile, Content, bool]]:
-    """Each file with what it is (of a gzip file: what it holds) and whether it is gzipped; of a zip its files in its place."""
+    """Each file with what it is (or holds, if it is gzipped) and whether it is gzipped; for a zip its files."""
     if len(files) > limits.members:
         raise TooLarge(
             f"At most {limits.members:,} files are read at once. Send one study alone.", slug="too-many-members"

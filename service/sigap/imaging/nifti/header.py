@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
@@ -64,12 +64,12 @@ def parse(head: bytes) -> Header:
     Raises:
         UnreadableInput: it is cut off, or says something that cannot be.
     """
-    is_second = head[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
+    byte_order: Literal["<", ">"] = "<" if head[0] else ">"
+    is_second = int.from_bytes(head[:4], "little" if byte_order == "<" else "big") == NIFTI2_BYTES
     raw = head[: NIFTI2_BYTES if is_second else NIFTI1_BYTES]
     if is_second and len(raw) < NIFTI2_BYTES:
         raise UnreadableInput("The NIfTI file ends within its header. Send it again.", slug="truncated")
-    kind = Nifti2Header if is_second else Nifti1Header
-    header = kind(raw, check=False)  # type: ignore[no-untyped-call]  # nibabel types no constructor
+    header = Nifti2Header(raw, byte_order, check=False) if is_second else Nifti1Header(raw, byte_order, check=False)
     unit_mm = _unit_mm(header)
     pixdim = [float(value) * unit_mm for value in header["pixdim"][1:4]]
     try:
