@@ -174,7 +174,7 @@ def test_bands_are_not_seen(monkeypatch: pytest.MonkeyPatch, size: tuple[int, in
     whole = outlined(mask, size)
     monkeypatch.setattr(contour, "_BAND_PIXELS", 1)
     difference = np.abs(outlined(mask, size).astype(int) - whole)
-    # A coordinate that falls between two sub-pixels may round the other way: a faint shade here and there, never a seam.
+    # A coordinate between two sub-pixels may round the other way: a faint shade here and there, never a seam.
     assert difference.max() < 64
     assert np.count_nonzero(difference.any(axis=2)) < difference[..., 0].size / 100
 
