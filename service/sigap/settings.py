@@ -68,10 +68,10 @@ class Settings(BaseSettings):
         8, ge=1, description="Studies that may wait or be uploaded beside the one that runs; more get 503."
     )
     quota_gb: float = Field(
-        50, gt=0, allow_inf_nan=False, description="Disk space for all uploads together, in GiB; more gets 507."
+        50.0, gt=0, allow_inf_nan=False, description="Disk space for all uploads together, in GiB; more gets 507."
     )
     request_timeout_s: float = Field(
-        900, gt=0, allow_inf_nan=False, description="Longest time from a request's arrival to its answer; then 504."
+        900.0, gt=0, allow_inf_nan=False, description="Longest time from a request's arrival to its answer; then 504."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, at least.")
 

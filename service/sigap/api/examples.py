@@ -66,7 +66,7 @@ _COCO_EXAMPLE: _Json = {
     ],
 }
 _WORDS: dict[str, str] = {
-    "nifti": "A gzipped NIfTI labelmap with the input's own affine: 0 background, then the labels in the contract's order.",
+    "nifti": "A gzipped NIfTI labelmap with the input's affine: 0 background, then the labels in their order.",
     "png": "Contours on the slice; of a volume a contact sheet of its key slices. The patient's right is on the left.",
     "zip": "report.json, mask.nii.gz, overlay.png and coco.json.",
 }

@@ -107,7 +107,7 @@ def problem(
         "instance": f"urn:uuid:{request.state.request_id}",
         **extensions,
     }
-    return Response(json.dumps(document, allow_nan=False), status, headers, MEDIA_TYPE)
+    return Response(json.dumps(document, allow_nan=False), int(status), headers, MEDIA_TYPE)
 
 
 async def on_sigap_error(request: Request, error: Exception) -> Response:
@@ -122,7 +122,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         allowed = {method.strip() for method in (error.headers or {}).get("Allow", "").split(",")} | {"OPTIONS"}
         allow = {"Allow": ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))}
         if request.method == "OPTIONS":
-            return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
+            return Response(status_code=HTTPStatus.NO_CONTENT.value, headers=allow)
         detail = f"This address does not answer {request.method}, only {allow['Allow']}."
         return problem(request, error.status_code, "method-not-allowed", detail, headers=allow)
     if error.status_code == HTTPStatus.NOT_FOUND:

@@ -45,6 +45,11 @@ class JobQueue:
         self._changed = threading.Condition()
 
     @property
+    def taken(self) -> int:
+        """Places that are taken: by uploads, by jobs that wait, by the one that runs."""
+        return self._taken
+
+    @property
     def waiting(self) -> int:
         return len(self._waiting)
 
