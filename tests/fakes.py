@@ -1,4 +1,4 @@
-"""Stand-ins at the two seams of the gateway, the engine and the pipeline: for unit tests and suites about HTTP alone."""
+"""Stand-ins at the two seams of the gateway, engine and pipeline: for unit tests and suites about HTTP alone."""
 
 from __future__ import annotations
 

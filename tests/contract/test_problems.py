@@ -1,0 +1,320 @@
+"""One suite over every route and every error: the status, the problem, and nothing that must not be told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from fakes import FakeEngine, FakePipeline
+from serving import files_left, is_idle, serving, wait_until
+from sigap.api.app import create_app
+from sigap.core import errors
+from sigap.core.verdict import GeometryVerdict, Reason, Severity
+from sigap.settings import Settings
+
+STUDY = {"files": ("study.nii.gz", b"bytes")}
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+SECRET = "/home/secret/PATIENT^NAME"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A gateway with a fake pipeline."""
+
+    app: FastAPI
+    client: httpx.Client
+    engine: FakeEngine
+    pipeline: FakePipeline
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    engine, pipeline = FakeEngine(), FakePipeline()
+    settings = Settings(data=tmp_path_factory.mktemp("data"), max_upload_mb=1, queue_length=1)
+    app = create_app(settings, engine, run=pipeline)
+    with serving(app) as client:
+        yield Served(app, client, engine, pipeline)
+
+
+@pytest.fixture
+def served(shared: Served) -> Iterator[Served]:
+    yield shared
+    shared.engine.ready, shared.pipeline.error = True, None
+    shared.pipeline.gate.set()
+    wait_until(lambda: is_idle(shared.app))
+    assert files_left(shared.app) == []
+
+
+def assert_problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    problem: dict[str, Any] = response.json()
+    assert (response.status_code, problem["type"]) == (status, f"urn:sigap:problem:{slug}")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["cache-control"] == "no-store"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"].endswith((".", "zip", "))."))
+    assert problem["instance"] == f"urn:uuid:{UUID(response.headers['x-request-id'])}"
+    return problem
+
+
+# What is wrong with the request itself: all of it known before the pipeline runs.
+REQUESTS: list[tuple[str, dict[str, Any], int, str]] = [
+    ("POST /segment/nope", {"files": STUDY}, 404, "unknown-task"),
+    ("POST /segment/..%2Fetc", {"files": STUDY}, 404, "not-found"),
+    ("POST /segment/toy?format=seg", {"files": STUDY}, 406, "not-acceptable"),
+    ("POST /segment/toy?format=bmp", {"files": STUDY}, 406, "not-acceptable"),
+    ("POST /segment/toy", {"files": STUDY, "headers": {"accept": "text/html"}}, 406, "not-acceptable"),
+    ("POST /segment/toy?colour=red", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?label=blob", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?priority=now", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?priority=batch&priority=routine", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?pixel_spacing_mm=0", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?pixel_spacing_mm=1,2,3", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?pixel_spacing_mm=nan", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?pixel_spacing_mm=", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?slice_thickness_mm=inf", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?slice_thickness_mm=-1", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?series_uid=abc", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?acquisition=", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy", {}, 422, "no-file"),
+    ("POST /segment/toy", {"data": {"a": "b"}}, 422, "no-file"),
+    ("POST /segment/toy", {"files": {"file": ("a", b"x")}}, 422, "no-file"),
+    ("POST /segment/toy", {"content": b"--x--\r\n", "headers": FORM}, 422, "no-file"),
+    ("POST /segment/toy", {"content": b"--x\r\n", "headers": FORM}, 400, "malformed-multipart"),
+    ("POST /segment/toy", {"content": b"nothing", "headers": FORM}, 400, "malformed-multipart"),
+    (
+        "POST /segment/toy",
+        {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
+        400,
+        "malformed-multipart",
+    ),
+    ("POST /segment/toy", {"json": {}}, 415, "not-multipart"),
+    ("POST /segment/toy", {"files": {"files": ("a", bytes(2 << 20))}}, 413, "upload-too-large"),
+    ("GET /segment/toy", {}, 405, "method-not-allowed"),
+    ("PUT /segment/toy", {"files": STUDY}, 405, "method-not-allowed"),
+    ("POST /models", {"files": STUDY}, 405, "method-not-allowed"),
+    ("DELETE /health/ready", {}, 405, "method-not-allowed"),
+    ("GET /models/", {}, 404, "not-found"),
+    ("GET /jobs", {}, 404, "not-found"),
+    ("GET /docs/index.html", {}, 404, "not-found"),
+    ("GET /docs/..%2f..%2f__init__.py", {}, 404, "not-found"),
+]
+
+
+@pytest.mark.parametrize(("line", "request_", "status", "slug"), REQUESTS)
+def test_a_wrong_request(served: Served, line: str, request_: dict[str, Any], status: int, slug: str) -> None:
+    runs = len(served.pipeline.seen)
+    method, path = line.split(" ")
+    assert_problem(served.client.request(method, path, **request_), status, slug)
+    assert len(served.pipeline.seen) == runs
+
+
+VERDICT = GeometryVerdict((Reason("mixed_size", Severity.REFUSED, "Two sizes.", {"sizes": [[5, 5], [6, 6]]}),))
+
+# What may go wrong while a study is worked on.
+ERRORS: list[tuple[Exception, int, str]] = [
+    (errors.UnsupportedFormat("Not a format we read."), 415, "unsupported-format"),
+    (errors.TooLarge("Too many pixels.", slug="too-many-pixels"), 413, "too-many-pixels"),
+    (errors.UnreadableInput("The file is empty.", slug="empty"), 422, "empty"),
+    (errors.BadParameter("No such series."), 422, "bad-parameter"),
+    (errors.GeometryRefused(VERDICT), 422, "geometry-refused"),
+    (errors.EngineUnavailable("The engine is away."), 503, "engine-unavailable"),
+    (errors.DeadlineExceeded("Too late."), 504, "deadline-exceeded"),
+    (errors.StorageFull("No room."), 507, "storage-full"),
+    (OSError(28, SECRET), 507, "storage-full"),
+    (MemoryError(SECRET), 413, "too-large"),
+    (errors.ModelError(SECRET), 500, "internal"),
+    (errors.SigapError(SECRET), 500, "internal"),
+    (ValueError(SECRET), 500, "internal"),
+    (FileNotFoundError(2, "No such file", SECRET), 500, "internal"),
+    (RecursionError(SECRET), 500, "internal"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "slug"), ERRORS, ids=lambda value: type(value).__name__)
+def test_an_error_of_the_pipeline(served: Served, error: Exception, status: int, slug: str) -> None:
+    served.pipeline.error = error
+    response = served.client.post("/segment/toy", files=STUDY)
+    problem = assert_problem(response, status, slug)
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text
+    assert (problem.get("geometry") == VERDICT.as_json()) == isinstance(error, errors.GeometryRefused)
+    assert (int(response.headers.get("retry-after", 0)) > 0) == (status == 503)
+
+
+def test_every_error_class_is_in_the_suite() -> None:
+    def below(kind: type[errors.SigapError]) -> set[type]:
+        return {kind} | {deeper for child in kind.__subclasses__() for deeper in below(child)}
+
+    ours = {kind for kind in below(errors.SigapError) if kind.__module__ == errors.__name__}
+    elsewhere = {errors.InputError, errors.UnknownTask, errors.QueueFull, errors.Cancelled}
+    assert ours - elsewhere == {type(error) for error, _, _ in ERRORS if isinstance(error, errors.SigapError)}
+
+
+def test_an_engine_that_is_away_refuses_before_the_upload(served: Served) -> None:
+    served.engine.ready = False
+    for response in (served.client.post("/segment/toy", files=STUDY), served.client.get("/health/ready")):
+        assert_problem(response, 503, "engine-unavailable")
+        assert int(response.headers["retry-after"]) > 0
+    assert served.client.get("/health/live").status_code == 200
+
+
+def test_a_full_queue_refuses_at_once(served: Served) -> None:
+    served.pipeline.gate.clear()
+    places = [served.app.state.gateway.queue.enter() for _ in range(2)]
+    response = served.client.post("/segment/toy", files=STUDY)
+    for place in places:
+        place.leave()
+    assert_problem(response, 503, "queue-full")
+    assert int(response.headers["retry-after"]) > 0
+
+
+def test_a_request_that_takes_too_long(tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    app = create_app(Settings(data=tmp_path, request_timeout_s=0.2), FakeEngine(), run=pipeline)
+    with serving(app) as client:
+        assert_problem(client.post("/segment/toy", files=STUDY), 504, "deadline-exceeded")
+        wait_until(lambda: is_idle(app))
+        assert files_left(app) == []
+
+
+def test_an_upload_over_the_quota(tmp_path: Path) -> None:
+    app = create_app(Settings(data=tmp_path, quota_gb=1e-6), FakeEngine(), run=FakePipeline())
+    with serving(app) as client:
+        assert_problem(client.post("/segment/toy", files={"files": ("a", bytes(2000))}), 507, "storage-full")
+        assert files_left(app) == []
+        assert client.post("/segment/toy", files={"files": ("a", bytes(200))}).status_code == 200
+
+
+def paths(app: FastAPI) -> list[tuple[str, str]]:
+    """Every route with a task that exists, and its method."""
+    described = app.openapi()["paths"]
+    routes = [(method.upper(), path) for path, methods in described.items() for method in methods]
+    return [*routes, ("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/docs/swagger-ui.css")]
+
+
+def test_methods_are_refused_and_options_answered_alike_on_every_route(served: Served) -> None:
+    for method, path in paths(served.app):
+        address = path.replace("{task}", "toy")
+        assert_problem(served.client.patch(address), 405, "method-not-allowed")
+        allowed = served.client.options(address)
+        assert (allowed.status_code, allowed.content) == (204, b"")
+        assert method in allowed.headers["allow"].split(", ")
+        head = served.client.head(address)
+        assert head.content == b""
+        assert head.status_code == (200 if method == "GET" else 405)
+        assert int(head.headers["content-length"]) > 0
+
+
+def test_every_answer_has_an_id_and_is_kept_by_nobody(served: Served) -> None:
+    for method, path in paths(served.app):
+        response = served.client.request(
+            method, path.replace("{task}", "toy"), files=STUDY if method == "POST" else None
+        )
+        UUID(response.headers["x-request-id"])
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == ("max-age=3600" if "swagger" in path else "no-store")
+
+
+def test_a_client_s_own_request_id_is_not_taken_over(served: Served) -> None:
+    response = served.client.get("/version", headers={"X-Request-ID": "Doe^John"})
+    assert "Doe" not in str(response.headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "magic"),
+    [
+        ("json", "application/json", b"{"),
+        ("nifti", "application/x-nifti", b"\x1f\x8b"),
+        ("png", "image/png", b"\x89PNG"),
+        ("coco", "application/vnd.sigap.coco+json", b"{"),
+        ("zip", "application/zip", b"PK"),
+    ],
+)
+def test_every_format_comes_with_its_type_and_a_name_of_ours(
+    served: Served, name: str, media_type: str, magic: bytes
+) -> None:
+    for response in (
+        served.client.post(f"/segment/toy?format={name}", files=STUDY),
+        served.client.post("/segment/toy", files=STUDY, headers={"accept": f"text/html;q=0.9, {media_type}"}),
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"] == media_type
+        assert response.content.startswith(magic)
+        assert len(response.content) == int(response.headers["content-length"])
+        assert re.fullmatch(r'attachment; filename="[a-z.]+"', response.headers["content-disposition"])
+
+
+def test_the_report_says_what_was_asked_for_and_how_long_it_took(served: Served) -> None:
+    query = "series_uid=1.2.3&acquisition=2&pixel_spacing_mm=0.5,0.7&slice_thickness_mm=3&priority=emergency"
+    report = served.client.post(f"/segment/toy?{query}", files=STUDY).json()
+    assert report["provenance"]["options"] == {
+        "series_uid": "1.2.3",
+        "acquisition": "2",
+        "pixel_spacing_mm": [0.5, 0.7],
+        "slice_thickness_mm": 3.0,
+    }
+    assert report["timings_ms"]["encode"] >= 0
+    assert report["timings_ms"]["total"] >= report["timings_ms"]["infer"]
+
+
+def test_one_spacing_means_both_directions(served: Served) -> None:
+    report = served.client.post("/segment/toy?pixel_spacing_mm=0.5", files=STUDY).json()
+    assert report["provenance"]["options"] == {"pixel_spacing_mm": [0.5, 0.5]}
+
+
+def test_the_models_are_told_with_all_that_a_client_needs(served: Served) -> None:
+    (model,) = served.client.get("/models").json()["models"]
+    assert model["name"] == "toy"
+    assert [(label["value"], label["name"], label["parent"]) for label in model["labels"]] == [
+        (1, "liver", None),
+        (2, "tumour", "liver"),
+    ]
+    assert model["labels"][1]["code"] == {
+        "scheme": "SCT",
+        "category": "49755003",
+        "type": "108369006",
+        "region": "10200004",
+    }
+    assert model["labels"][0]["thresholds"] == [0.3, 0.5, 0.7]
+    assert model["window"] == {"level_hu": 100, "width_hu": 300}
+    assert model["priority"] == "routine"
+    assert model["model_card"]["text"] is None
+
+
+def test_the_metrics_count_what_happened(tmp_path: Path) -> None:
+    app = create_app(Settings(data=tmp_path), FakeEngine(), run=FakePipeline())
+    with serving(app) as client:
+        client.post("/segment/toy", files=STUDY)
+        client.post("/segment/toy?format=png", files=STUDY)
+        client.post(f"/segment/{'x' * 50}", files=STUDY)
+        lines = client.get("/metrics").text.splitlines()
+    for line in (
+        'sigap_requests_total{format="json",status="200",task="toy"} 1.0',
+        'sigap_requests_total{format="png",status="200",task="toy"} 1.0',
+        'sigap_requests_total{format="unknown",status="404",task="unknown"} 1.0',
+        'sigap_stage_seconds_count{stage="infer",task="toy"} 2.0',
+        'sigap_stage_seconds_count{stage="encode",task="toy"} 2.0',
+        'sigap_slices_total{task="toy"} 8.0',
+        'sigap_geometry_verdicts_total{task="toy",verdict="ok"} 2.0',
+        'sigap_findings_total{detected="true",task="toy"} 2.0',
+        "sigap_queue_length 0.0",
+        "sigap_running 0.0",
+        f'sigap_model_info{{sha256="{"a" * 64}",task="toy",version="1"}} 1.0',
+    ):
+        assert line in lines
+
+
+def test_problems_are_json_that_every_parser_reads(served: Served) -> None:
+    text = served.client.get("/nope").text
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
