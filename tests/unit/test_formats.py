@@ -1,10 +1,12 @@
 import gzip
 import io
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -65,3 +67,18 @@ def test_a_file_of_the_same_name_is_overwritten(tmp_path: Path, name: str) -> No
     path.write_bytes(b"old " * 100_000)
     FORMATS[name].write(result_of(small_labelmap()), path)
     assert b"old old" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_copies_the_volume(tmp_path: Path, name: str) -> None:
+    labelmap = np.zeros((96, 512, 512), np.uint8)
+    labelmap[20:60, 100:300, 100:400] = 1
+    labelmap[30:40, 150:200, 150:200] = 2
+    result = result_of(labelmap)
+    write_once = result_of(small_labelmap())
+    FORMATS[name].write(write_once, tmp_path / "first")  # what is loaded once is no copy
+    tracemalloc.start()
+    FORMATS[name].write(result, tmp_path / "second")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 0.3 * labelmap.size * 2

@@ -53,13 +53,15 @@ def report(result: Result) -> dict[str, Any]:
 
 
 def input_entry(
-    origin: Origin, shape: tuple[int, int, int], spacing_mm: tuple[float | None, float | None, float | None]
+    origin: Origin,
+    shape: tuple[int, int, int] | None,
+    spacing_mm: tuple[float | None, float | None, float | None] | None,
 ) -> dict[str, Any]:
-    """The report's `input`; `sigap inspect` prints it too."""
+    """The report's `input`; `sigap inspect` prints it too, without shape and spacing where the geometry was refused."""
     return {
         "kind": origin.kind,
-        "shape": list(shape),
-        "spacing_mm": list(spacing_mm),
+        "shape": None if shape is None else list(shape),
+        "spacing_mm": None if spacing_mm is None else list(spacing_mm),
         "sha256": origin.sha256,
         "study_uid": origin.study_uid,
         "series_uid": origin.series_uid,

@@ -13,6 +13,11 @@ from sigap.encoders.overlay.text import AMBER, DIM, Item, Row, sentence
 RESEARCH = "RESEARCH USE ONLY"
 
 
+def is_picture(result: Result) -> bool:
+    """Whether the input was a PNG or JPEG, to be drawn as given: one slice that has no window and no number."""
+    return result.study.origin.kind in ("png", "jpeg")
+
+
 def header_rows(result: Result, unit: int) -> list[Row]:
     """Title, legend with sizes, what was not detected, what to be careful about.
 
@@ -34,15 +39,15 @@ def footer_rows(result: Result, unit: int) -> list[Row]:
     """How the picture is to be read, and what made it."""
     contract, volume = result.model.contract, result.study.volume
     parts = [f"Model {result.model.name}, version {result.model.version}, {result.model.sha256[:12]}"]
-    if volume.is_hounsfield:
+    if not is_picture(result):
         parts.append(f"Window: level {contract.level_hu:g} HU, width {contract.width_hu:g} HU")
         parts.append("Slices as stored, counted from 0")
     if volume.grid.is_oriented:
         parts.append("Patient's right on the viewer's left")
-    elif volume.is_hounsfield:
-        parts.append("The file does not say left or right: sides are not marked")
-    else:
+    elif is_picture(result):
         parts.append("Drawn as given: sides are not marked")
+    else:
+        parts.append("The file does not say left or right: sides are not marked")
     return [Row([Item(part, DIM) for part in parts], unit, 2 * unit)]
 
 

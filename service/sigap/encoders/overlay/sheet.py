@@ -12,7 +12,7 @@ from sigap.core.measurement import Lesion
 from sigap.core.result import Result
 from sigap.encoders.overlay.choice import chosen_slices
 from sigap.encoders.overlay.contour import Colour, Place
-from sigap.encoders.overlay.header import footer_rows, header_rows
+from sigap.encoders.overlay.header import footer_rows, header_rows, is_picture
 from sigap.encoders.overlay.text import DIM, draw_rows, draw_text, rows_height, shortened, text_width
 from sigap.encoders.overlay.tile import Tile, canonical_slice, draw_tile
 
@@ -93,7 +93,7 @@ def draw_overlay(result: Result) -> Image.Image:
 
 def _layout(result: Result) -> _Layout:
     grid = result.study.volume.grid
-    if not result.study.volume.is_hounsfield:
+    if is_picture(result):
         return _picture_layout(grid)
     indices = chosen_slices(
         grid.orientation.to_canonical(result.segmentation.labelmap),
