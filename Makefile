@@ -51,7 +51,7 @@ format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: setup ## Measure speed and memory; writes docs/benchmarks.md
-	$(BIN)/python benchmarks/run.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/run.py
 
 pin: setup ## Write constraints.txt anew from what .venv holds
 	@sed -n '/^#/p' constraints.txt > .venv/constraints.txt

@@ -1,6 +1,7 @@
 """Fail if anything that Sigap ships with is under the GPL or names no licence.
 
-Walks the installed requirements of `sigap[torch]`. The LGPL is allowed: those libraries are used unchanged and can be replaced.
+Walks the installed requirements of `sigap[torch]`. The LGPL is allowed: such libraries are used unchanged, and can be
+replaced.
 """
 
 from __future__ import annotations

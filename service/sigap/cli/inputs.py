@@ -25,7 +25,7 @@ def collect(path: Path) -> list[InputFile]:
     files = sorted(_walk(path), key=lambda file: file.name)
     if not files:
         raise UnreadableInput(
-            "The folder holds no files (links that lead out of it are not followed).", slug="no-files"
+            "The folder holds no files (links that lead out of it are not followed).", slug="no-file"
         )
     return files
 

@@ -1,0 +1,139 @@
+"""`make bench`: speed and memory against their targets, as a table on the terminal and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import crowd
+import speed
+import studies
+from server import serving
+
+import toy
+from sigap.engines.torchscript import TorchScriptEngine
+
+_PAGE = studies.ROOT / "docs" / "benchmarks.md"
+_BEGIN, _END = "<!-- make bench: begin -->\n", "<!-- make bench: end -->\n"
+_MODELS = studies.ROOT / "model_repository"
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    what: str
+    target: str
+    measured: str
+    holds: bool
+    note: str = ""
+
+
+def main() -> int:
+    """Measure everything; the exit status is 1 where a target is missed."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="sigap-bench-") as folder:
+        for row in measurements(Path(folder)):
+            rows.append(row)
+            print(
+                f"{'ok  ' if row.holds else 'MISS'} {row.what}: {row.measured} (target {row.target}) {row.note}",
+                flush=True,
+            )
+    write_page(rows)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def measurements(folder: Path) -> Iterator[Row]:
+    """One after the other: nothing else of ours runs beside what is measured."""
+    abdomen, what_abdomen = studies.abdomen(folder)
+    head, what_head = studies.head(folder)
+    yield from request_rows(abdomen, what_abdomen, head, what_head)
+    spent = speed.decoding(abdomen)
+    yield Row(f"decoding 129 slices ({what_abdomen}, DICOM zip)", "≤ 1 s", f"{spent:.2f} s", spent <= 1)
+    spent = speed.starting()
+    yield Row("start to ready, all models warm", "< 10 s", f"{spent:.1f} s", spent < 10)
+    yield from memory_rows(folder, abdomen, what_abdomen)
+    met = crowd.rush("hemorrhage", head)
+    yield Row(
+        f"{crowd.OFFERED} requests at once where {crowd.TAKEN} are taken",
+        "none lost, none wrong, the rest 503 at once",
+        f"{met.right} right, {met.refused} refused, {met.other} lost or wrong",
+        (met.right, met.refused) == (crowd.TAKEN, crowd.OFFERED - crowd.TAKEN),
+        f"slowest refusal {met.slowest_refusal_s:.2f} s",
+    )
+
+
+def request_rows(abdomen: Path, what_abdomen: str, head: Path, what_head: str) -> Iterator[Row]:
+    """Whole requests against the bare engine."""
+    engine = TorchScriptEngine.load(_MODELS)
+    with serving() as server:
+        for task, path, what in (("liver", abdomen, what_abdomen), ("hemorrhage", head, what_head)):
+            ratio, whole_s, bare_s = speed.request_over_engine(engine, task, path, server.address)
+            yield Row(
+                f"whole request ÷ bare engine, {task} ({what})",
+                "≤ 1.25",
+                f"{ratio:.2f}",
+                ratio <= 1.25,
+                f"{whole_s:.2f} s ÷ {bare_s:.2f} s",
+            )
+    engine.close()
+
+
+def memory_rows(folder: Path, abdomen: Path, what_abdomen: str) -> Iterator[Row]:
+    """Peak memory of a request, less the model's, in voxels as int16."""
+    repository = toy.write_repository(folder / "repository")
+    yield memory_row(_MODELS, "liver", abdomen, f"129 slices ({what_abdomen}, DICOM zip)")
+    for make, place, what in (
+        (studies.nifti, folder / "large.nii.gz", "1,600 slices (a phantom, NIfTI), toy model"),
+        (studies.dicom, folder / "large", "1,600 slices (a phantom, DICOM files), toy model"),
+    ):
+        yield memory_row(repository, "toy", make(place, 1600), what)
+
+
+def memory_row(repository: Path, task: str, study: Path, what: str) -> Row:
+    """One request in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("memory.py")), str(repository), task, str(study)]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    ratio = (answer["peak_bytes"] - answer["model_bytes"]) / (2 * answer["voxels"])
+    note = f"model {answer['model_bytes'] / _MIB:.0f} MiB, peak {answer['peak_bytes'] / _MIB:.0f} MiB"
+    return Row(f"peak memory less the model ÷ voxels as int16, {what}", "≤ 3", f"{ratio:.2f}", ratio <= 3, note)
+
+
+def write_page(rows: list[Row]) -> None:
+    """Replace the part of the page between the marks."""
+    page = _PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    lines = [
+        f"Measured {datetime.now(UTC):%Y-%m-%d} with `make bench` on {machine()}.",
+        "",
+        "| what | target | measured | holds | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.what} | {row.target} | {row.measured} | {'yes' if row.holds else '**no**'} | {row.note} |"
+            for row in rows
+        ),
+        "",
+    ]
+    _PAGE.write_text(before + _BEGIN + "\n".join(lines) + _END + after, encoding="utf-8")
+
+
+def machine() -> str:
+    """CPU, cores, and how busy others keep it."""
+    cpu = Path("/proc/cpuinfo").read_text()
+    model = next(
+        (line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")), "a CPU"
+    )
+    return f"{os.cpu_count()} cores of {model} (load average of the last 15 minutes: {os.getloadavg()[2]:.1f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Times, as ratios in one run: another process on the machine slows both sides of a ratio."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from server import serving
+
+from sigap.cli.inputs import collect
+from sigap.core.study import DecodeOptions, Limits, Study
+from sigap.engines.torchscript import TorchScriptEngine
+from sigap.imaging.batches import slice_batches
+from sigap.imaging.decode import decode
+
+_ROUNDS = 5
+
+
+def request_over_engine(engine: TorchScriptEngine, task: str, path: Path, address: str) -> tuple[float, float, float]:
+    """Upload to report over loopback ÷ the bare engine on the same slices: the median ratio, and both medians in s.
+
+    Both take turns, so that both meet the same machine.
+    """
+    model = engine.model(task)
+    batches = [batch for _, batch in slice_batches(decoded(path).volume, model.contract, model.max_batch_size)]
+    whole, bare = [], []
+    for _ in range(_ROUNDS):
+        whole.append(seconds(lambda: upload(address, task, path).raise_for_status()))
+        bare.append(seconds(lambda: [engine.infer(model, batch) for batch in batches]))
+    ratio = statistics.median(one / other for one, other in zip(whole, bare, strict=True))
+    return ratio, statistics.median(whole), statistics.median(bare)
+
+
+def decoding(path: Path) -> float:
+    """Seconds from files to a volume."""
+    return statistics.median(seconds(lambda: decoded(path)) for _ in range(_ROUNDS))
+
+
+def starting() -> float:
+    """Seconds from the start of the process until it is ready, all models warm."""
+    times = []
+    for _ in range(3):
+        with serving() as server:
+            times.append(server.start_s)
+    return statistics.median(times)
+
+
+def upload(address: str, task: str, path: Path) -> httpx.Response:
+    """One plain POST."""
+    with path.open("rb") as file:
+        return httpx.post(f"{address}/segment/{task}", files={"files": (path.name, file)}, timeout=600)
+
+
+def decoded(path: Path) -> Study:
+    """A study from one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return decode(collect(path), workspace=Path(folder), options=DecodeOptions(), limits=Limits())
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

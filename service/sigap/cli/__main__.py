@@ -1,0 +1,5 @@
+"""`python -m sigap.cli`: the same as the console script."""
+
+from sigap.cli import main
+
+main()
