@@ -1,0 +1,117 @@
+"""Picking the one axial CT series of an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sigap.core.errors import BadParameter
+from sigap.core.study import Ignored
+from sigap.core.verdict import Reason, Severity
+from sigap.imaging.dicom.frames import Frame
+from sigap.imaging.dicom.series import Series, SeriesKind
+
+_CT = (SeriesKind.AXIAL, SeriesKind.OBLIQUE, SeriesKind.UNPLACED)
+_LISTED = (*_CT, SeriesKind.OTHER)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The series to read. None: there is none, and the reasons hold a refusal."""
+
+    series: Series | None
+    reasons: tuple[Reason, ...]
+    ignored: tuple[Ignored, ...]
+
+
+def choose_series(found: Sequence[Series], *, series_uid: str | None) -> Choice:
+    """Take the series asked for, or the only axial CT.
+
+    Raises:
+        BadParameter: no image has that Series Instance UID.
+    """
+    if series_uid is not None:
+        return _choose_named(found, series_uid)
+    axial = [series for series in found if series.kind is SeriesKind.AXIAL]
+    if len(axial) > 1:
+        return Choice(None, (_several(axial),), ())
+    # Without an axial one, the largest CT series is read as far as needed to say what is wrong with it.
+    taken = next(iter(axial), None) or max(
+        (series for series in found if series.kind in _CT), key=lambda series: len(series.frames), default=None
+    )
+    if taken is None:
+        return Choice(None, tuple(_nothing_usable(found)), ())
+    others = [series for series in found if series is not taken]
+    listed = [series for series in others if series.kind in _LISTED]
+    reasons = (_one_of_several(taken, listed),) if listed and axial else ()
+    return Choice(taken, reasons, ignore(others))
+
+
+def ignore(others: Iterable[Series]) -> tuple[Ignored, ...]:
+    """Name the files of series that are not read."""
+    return tuple(
+        Ignored(file.name, f"Beside the series that was read: {series.kind.value}.")
+        for series in others
+        for file in dict.fromkeys(frame.image.file for frame in series.frames)
+    )
+
+
+def _choose_named(found: Sequence[Series], series_uid: str) -> Choice:
+    matching = [series for series in found if series.uid == series_uid]
+    if not matching:
+        raise BadParameter(
+            "No image of the upload belongs to the series that series_uid names; leave series_uid out to see the series listed.",
+            slug="unknown-series",
+        )
+    taken = min(matching, key=lambda series: list(SeriesKind).index(series.kind))
+    if taken.kind not in _CT:
+        return Choice(None, tuple(_nothing_usable([taken])), ())
+    return Choice(taken, (), ignore(series for series in found if series is not taken))
+
+
+def _several(axial: Sequence[Series]) -> Reason:
+    message = f"The upload holds {len(axial)} axial CT series; name the one to read with series_uid."
+    return Reason("several_series", Severity.REFUSED, message, {"series": [series.as_json() for series in axial]})
+
+
+def _one_of_several(taken: Series, others: Sequence[Series]) -> Reason:
+    count = len(others) + 1
+    message = f"The upload holds {count} series of images; the only axial CT among them, of {len(taken.frames)} slices, was read."
+    return Reason("several_series", Severity.WARNING, message, {"series": [series.as_json() for series in others]})
+
+
+def _nothing_usable(found: Sequence[Series]) -> list[Reason]:
+    """Say what there is instead of a CT series: localizers, other images, or nothing."""
+    reasons = []
+    localizers = [series for series in found if series.kind is SeriesKind.LOCALIZER]
+    others = [series for series in found if series.kind is not SeriesKind.LOCALIZER]
+    if localizers:
+        count = _count(localizers)
+        message = (
+            f"There is nothing but {count} localizer (scout) image{'s' * (count > 1)}; send the axial slices of the CT."
+        )
+        reasons.append(Reason("localizer", Severity.REFUSED, message, {"images": count}))
+    if others or not found:
+        modalities = sorted({frame.image.modality or "unknown" for series in others for frame in series.frames})
+        is_colour = bool(others) and all(frame.image.is_colour for series in others for frame in series.frames)
+        what = (
+            "colour pictures"
+            if is_colour
+            else f"images of modality {', '.join(modalities)}"
+            if modalities
+            else "no images"
+        )
+        message = f"This is no CT: the upload holds {what}; send the axial slices of a CT."
+        reasons.append(
+            Reason("not_ct", Severity.REFUSED, message, {"modalities": modalities, "images": _count(others)})
+        )
+    return reasons
+
+
+def _count(found: Iterable[Series]) -> int:
+    return sum(len(series.frames) for series in found)
+
+
+def images_of(frames: Iterable[Frame]) -> int:
+    """How many files the frames come from."""
+    return len({frame.image.file for frame in frames})

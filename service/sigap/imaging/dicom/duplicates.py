@@ -1,0 +1,80 @@
+"""The same file sent twice, and different files of one place."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigap.core.study import Ignored, Limits
+from sigap.core.verdict import Reason, Severity
+from sigap.imaging.dicom.frames import Frame
+from sigap.imaging.dicom.hounsfield import read_plane
+from sigap.imaging.dicom.places import Placed
+
+
+def drop_repeated_files(frames: Sequence[Frame]) -> tuple[list[Frame], list[Ignored]]:
+    """Keep one of each set of files with one SOP Instance UID and the same bytes."""
+    kept: list[Frame] = []
+    ignored: list[Ignored] = []
+    firsts: dict[str, list[Frame]] = {}
+    for frame in frames:
+        if frame.index > 0:
+            if kept and kept[-1].image is frame.image:
+                kept.append(frame)
+            continue
+        earlier = firsts.setdefault(frame.image.sop_uid, [])
+        if any(filecmp.cmp(frame.image.file.path, first.image.file.path, shallow=False) for first in earlier):
+            ignored.append(Ignored(frame.image.file.name, "The same file is there twice."))
+            continue
+        earlier.append(frame)
+        kept.append(frame)
+    return kept, ignored
+
+
+def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Reason], list[Ignored]]:
+    """Use one of several equal slices of a place; refuse different ones.
+
+    Returns:
+        The frames, one a place; the findings; the files not used.
+
+    Raises:
+        UnreadableInput: the pixels of a shared place cannot be decoded.
+    """
+    if not placed.shared.any():
+        return placed, [], []
+    kept = np.ones(len(placed.frames), dtype=bool)
+    equal, unlike = [], []
+    for number in np.unique(placed.places[placed.shared]):
+        members = np.flatnonzero(placed.places == number)
+        first = read_plane(placed.frames[members[0]], limits)
+        planes = (read_plane(placed.frames[index], limits) for index in members[1:])
+        (equal if all(np.array_equal(first, plane) for plane in planes) else unlike).append(members)
+        kept[members[1:]] = False
+    reasons = [
+        _reason(severity, placed, groups)
+        for severity, groups in ((Severity.REFUSED, unlike), (Severity.WARNING, equal))
+        if groups
+    ]
+    used = {frame.image.file for frame, keep in zip(placed.frames, kept, strict=True) if keep}
+    unused = dict.fromkeys(frame.image.file for frame in placed.frames if frame.image.file not in used)
+    return (
+        placed.only(kept),
+        reasons,
+        [Ignored(file.name, "Another slice of the same place is equal.") for file in unused],
+    )
+
+
+def _reason(severity: Severity, placed: Placed, groups: Sequence[NDArray[np.int64]]) -> Reason:
+    heights = [float(placed.heights_mm[members[0]]) for members in groups]
+    count = len(groups)
+    where = f"At {count} place{'s' * (count > 1)} along the axis lie several slices"
+    if severity is Severity.REFUSED:
+        message = f"{where} with different pixels, and nothing tells which of them belong together; send one scan."
+    else:
+        message = f"{where} with equal pixels; one of them was used."
+    slices = [int(placed.places[members[0]]) for members in groups]
+    numbers = {"places": count, "slices": slices, "positions_mm": heights}
+    return [Reason("duplicate_slices", severity, message, numbers)]

@@ -1,0 +1,116 @@
+"""The elements of a data set as they are stored.
+
+pydicom converts an element when it is read by name, and then validates, warns and sometimes raises over values that are odd but clear (a
+decimal string of 20 characters, an invalid UID). We need few elements and know what each must be, so we read their bytes ourselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+
+class Header:
+    """One data set, or one item of a sequence. A missing, empty or unreadable value is None."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def texts(self, tag: int) -> tuple[str, ...]:
+        """The values of a text element, trimmed; () if missing or empty."""
+        value = self._value(tag)
+        if value is None:
+            return ()
+        text = _decode(value) if isinstance(value, bytes) else _join(value)
+        parts = tuple(part.strip(" \0\t\r\n") for part in text.split("\\"))
+        return parts if any(parts) else ()
+
+    def text(self, tag: int) -> str | None:
+        """A text element as a whole, its values joined by backslashes."""
+        return "\\".join(self.texts(tag)) or None
+
+    def numbers(self, tag: int, count: int) -> tuple[float, ...] | None:
+        """Exactly `count` finite numbers of a DS, IS or FD element."""
+        value = self._value(tag)
+        if isinstance(value, bytes) and self._is_double(tag, value, count):
+            numbers: Iterable[float] = memoryview(value).cast("d") if self._is_little(tag) else _swapped_doubles(value)
+        else:
+            try:
+                numbers = [float(text) for text in self.texts(tag)]
+            except ValueError:
+                return None
+        found = tuple(float(number) for number in numbers)
+        return found if len(found) == count and all(math.isfinite(number) for number in found) else None
+
+    def number(self, tag: int) -> float | None:
+        numbers = self.numbers(tag, 1)
+        return None if numbers is None else numbers[0]
+
+    def integer(self, tag: int) -> int | None:
+        """A US or UL element (or SS, read as unsigned)."""
+        value = self._value(tag)
+        if isinstance(value, bytes):
+            size = 4 if len(value) >= 4 and self._vr(tag) in ("UL", "SL", "UN", None) else 2
+            order: Literal["little", "big"] = "little" if self._is_little(tag) else "big"
+            return int.from_bytes(value[:size], order) if len(value) >= size else None
+        return value if isinstance(value, int) else None
+
+    def items(self, tag: int) -> tuple[Header, ...]:
+        """The items of a sequence; () if it is missing."""
+        if tag not in self._dataset:
+            return ()
+        value = self._dataset[Tag(tag)].value
+        return tuple(Header(item) for item in value) if isinstance(value, Iterable) else ()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether an element promises more bytes than follow."""
+        elements = (self._dataset.get_item(tag) for tag in self._dataset.keys())  # noqa: SIM118 - a Dataset iterates over values
+        raw = (element for element in elements if isinstance(element, RawDataElement))
+        return any(
+            isinstance(element.value, bytes) and len(element.value) < element.length < 0xFFFFFFFF for element in raw
+        )
+
+    def _value(self, tag: int) -> object:
+        element = self._dataset.get_item(Tag(tag))
+        value = None if element is None else element.value
+        return None if value in (None, b"", "") else value
+
+    def _vr(self, tag: int) -> str | None:
+        element = self._dataset.get_item(Tag(tag))
+        return None if element is None else element.VR
+
+    def _is_little(self, tag: int) -> bool:
+        element = self._dataset.get_item(Tag(tag))
+        return not isinstance(element, RawDataElement) or element.is_little_endian
+
+    def _is_double(self, tag: int, value: bytes, count: int) -> bool:
+        vr = self._vr(tag)
+        return vr == "FD" or (vr in (None, "UN") and len(value) == 8 * count and not _is_decimal(value))
+
+
+def _is_decimal(value: bytes) -> bool:
+    return all(byte in b"0123456789+-.eE\\ \0" for byte in value)
+
+
+def _swapped_doubles(value: bytes) -> list[float]:
+    return list(memoryview(b"".join(value[start : start + 8][::-1] for start in range(0, len(value), 8))).cast("d"))
+
+
+def _join(value: object) -> str:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return str(value)
+    return "\\".join(str(part) for part in value)
+
+
+def _decode(value: bytes) -> str:
+    """UTF-8 if it can be, else Latin-1: enough to compare and to list; a name is never shown."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,0 +1,97 @@
+"""The first pass: one file to one image's frames, or to a reason why it holds none."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+import pydicom
+from pydicom.dataset import FileDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from sigap.core.errors import SigapError, UnreadableInput
+from sigap.core.study import Ignored, InputFile, Limits
+from sigap.imaging.dicom import tags
+from sigap.imaging.dicom.frames import CT_CLASSES, Frame, Image, Patient
+from sigap.imaging.dicom.groups import frames_of, plain_frame
+from sigap.imaging.dicom.header import Header
+from sigap.imaging.dicom.layout import PixelLayout, find_pixels, read_layout
+from sigap.imaging.dicom.source import open_source
+
+_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+# What a file may hold beside its voxels: private elements, the functional groups of an enhanced object.
+_HEADER_ROOM = 256 << 20
+
+
+def read_frames(file: InputFile, limits: Limits) -> tuple[Frame, ...] | Ignored:
+    """Read a file's header.
+
+    Raises:
+        TooLarge: a deflated file unpacks to more than the limits allow.
+        UnreadableInput: the file is no DICOM file, damaged, or breaks off before its image.
+    """
+    try:
+        stream, is_inflated = open_source(file.path, limit_bytes=limits.volume_bytes + _HEADER_ROOM)
+        with stream:
+            return _read(file, stream, ExplicitVRLittleEndian if is_inflated else None)
+    except (SigapError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises whatever it meets in broken bytes
+        raise _broken_off() from error
+
+
+def _read(file: InputFile, stream: BinaryIO, syntax: UID | None) -> tuple[Frame, ...] | Ignored:
+    dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags.READ)
+    header = Header(dataset)
+    sop_class = header.text(tags.SOP_CLASS_UID) or Header(dataset.file_meta).text(tags.MEDIA_STORAGE_SOP_CLASS_UID)
+    if sop_class == _DIRECTORY_CLASS:
+        return Ignored(file.name, "A DICOM directory; the files that it lists are read themselves.")
+    place = find_pixels(stream, dataset)
+    if place is None and (sop_class in CT_CLASSES or sop_class is None) and _is_broken_off(stream, header):
+        raise _broken_off()
+    image = _image(file, header, dataset, sop_class, read_layout(header, dataset, place, syntax))
+    if place is None and not image.is_ct:
+        return Ignored(file.name, f"{class_name(sop_class)}: holds no image.")
+    return frames_of(image, header) if image.is_ct else (plain_frame(image, header),)
+
+
+def class_name(sop_class: str | None) -> str:
+    """What people call an object, e.g. `MR Image Storage`."""
+    uid = UID(sop_class or "")
+    return uid.name if uid.name != uid else "An object of an unknown kind"
+
+
+def _is_broken_off(stream: BinaryIO, header: Header) -> bool:
+    """Whether the last element promised more bytes than the file has."""
+    place = stream.tell()
+    return header.is_cut or place > stream.seek(0, os.SEEK_END)
+
+
+def _broken_off() -> UnreadableInput:
+    return UnreadableInput(
+        "A DICOM file is damaged or breaks off. Export the study again and send it anew.", slug="truncated"
+    )
+
+
+def _image(file: InputFile, header: Header, dataset: FileDataset, sop_class: str | None, layout: PixelLayout) -> Image:
+    meta = Header(dataset.file_meta)
+    return Image(
+        file=file,
+        sop_class=sop_class,
+        sop_uid=header.text(tags.SOP_INSTANCE_UID) or meta.text(tags.MEDIA_STORAGE_SOP_INSTANCE_UID) or "",
+        study_uid=header.text(tags.STUDY_INSTANCE_UID) or "",
+        series_uid=header.text(tags.SERIES_INSTANCE_UID) or "",
+        description=header.text(tags.SERIES_DESCRIPTION),
+        modality=header.text(tags.MODALITY),
+        patient=Patient(
+            id=header.text(tags.PATIENT_ID),
+            issuer=header.text(tags.ISSUER_OF_PATIENT_ID),
+            name=header.text(tags.PATIENT_NAME),
+            birth_date=header.text(tags.PATIENT_BIRTH_DATE),
+        ),
+        frame_of_reference=header.text(tags.FRAME_OF_REFERENCE_UID),
+        body_part=header.text(tags.BODY_PART_EXAMINED),
+        contrast_agent=header.text(tags.CONTRAST_BOLUS_AGENT),
+        is_declared_lossy=header.text(tags.LOSSY_IMAGE_COMPRESSION) == "01",
+        layout=layout,
+    )

@@ -1,0 +1,139 @@
+"""Frames as they are stored: decoded, but not yet CT numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import Decoder
+
+from sigap.core.errors import InputError, UnreadableInput
+from sigap.core.study import Limits
+from sigap.imaging.dicom.frames import Image
+from sigap.imaging.dicom.layout import PixelLayout
+from sigap.imaging.dicom.source import open_source
+
+_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_END_OF_IMAGE = b"\xff\xd9"
+
+
+def stored_planes(image: Image, indices: Sequence[int], limits: Limits) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Decode some frames of one file, in the order of the file.
+
+    Args:
+        indices: of the frames, from 0, ascending.
+
+    Yields:
+        A frame's index and its (rows, columns) stored values: Bits Stored wide, with their sign, whatever the bits above them held.
+
+    Raises:
+        UnreadableInput: no pixels, too few of them, an unknown transfer syntax, or a codestream that cannot be decoded.
+    """
+    layout = image.layout
+    check_layout(layout)
+    decoder = _decoder(layout)
+    try:
+        stream, _ = open_source(image.file.path, limit_bytes=limits.volume_bytes + (256 << 20))
+        with stream:
+            yield from _decode(decoder, stream, layout, indices)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # each plugin raises its own
+        raise UnreadableInput(
+            f"The pixels of a slice cannot be decoded ({layout.syntax.name}). Export the study again, best uncompressed.",
+            slug="undecodable",
+        ) from error
+
+
+def check_layout(layout: PixelLayout) -> None:
+    """Refuse what cannot be decoded before anything is allocated for it.
+
+    Raises:
+        UnreadableInput: see `stored_planes`.
+    """
+    if layout.offset is None:
+        raise UnreadableInput(
+            "A slice has no pixels. Export the images themselves, not their headers.", slug="no-pixels"
+        )
+    if layout.rows < 1 or layout.columns < 1:
+        raise UnreadableInput("A slice has no rows or no columns.", slug="absurd-dimensions")
+    sound_bits = (
+        layout.bits_allocated in (8, 16, 32) and layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated
+    )
+    if not sound_bits:
+        raise UnreadableInput("The number of bits a pixel of a slice makes no sense.", slug="undecodable")
+    if layout.length is not None:
+        needed = layout.rows * layout.columns * layout.bits_allocated // 8 * layout.frames
+        if not layout.syntax.is_encapsulated and min(layout.length, layout.available) < needed:
+            raise truncated()
+    own = layout.codestream
+    if own is not None and (own.rows, own.columns) != (layout.rows, layout.columns):
+        raise UnreadableInput("A slice's compressed pixels have another size than its header says.", slug="undecodable")
+
+
+def truncated() -> UnreadableInput:
+    return UnreadableInput(
+        "A DICOM file breaks off within its pixels. Export the study again and send it anew.", slug="truncated"
+    )
+
+
+def _decoder(layout: PixelLayout) -> Decoder:
+    try:
+        return get_decoder(layout.syntax)
+    except NotImplementedError as error:
+        raise UnreadableInput(
+            "A slice is stored in a transfer syntax that this service does not read. Export the study uncompressed.",
+            slug="unknown-transfer-syntax",
+        ) from error
+
+
+def _decode(
+    decoder: Decoder, stream: BinaryIO, layout: PixelLayout, indices: Sequence[int]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    start = layout.offset or 0
+    if decoder.is_encapsulated:
+        stream.seek(start)
+        if not _is_whole(stream):
+            raise truncated()
+    stream.seek(start)
+    # Without an offset table each access to a later frame would read the file from the start: many frames are taken as they come.
+    is_stepwise = decoder.is_encapsulated and len(indices) > 1
+    wanted = set(indices)
+    planes = decoder.iter_array(stream, indices=None if is_stepwise else list(indices), raw=True, **_options(layout))
+    for index, (plane, _) in zip(range(layout.frames) if is_stepwise else indices, planes, strict=False):
+        if index in wanted:
+            wanted.discard(index)
+            yield index, plane >> (layout.high_bit + 1 - layout.bits_stored)
+    if wanted:
+        raise truncated()
+
+
+def _options(layout: PixelLayout) -> dict[str, Any]:
+    return {
+        "transfer_syntax_uid": layout.syntax,
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "number_of_frames": layout.frames,
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.high_bit + 1,
+        "pixel_representation": int(layout.is_signed),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": "OW",
+    }
+
+
+def _is_whole(stream: BinaryIO) -> bool:
+    """Whether all fragments are there (PS3.5 A.4); writers that forget the delimiter at least end their last codestream."""
+    tail = b""
+    while len(head := stream.read(8)) == 8 and head[:4] == _ITEM:
+        length = int.from_bytes(head[4:], "little")
+        fragment = stream.read(length)
+        if len(fragment) < length:
+            return False
+        tail = fragment[-4:]
+    return head[:4] == _DELIMITER or _END_OF_IMAGE in tail

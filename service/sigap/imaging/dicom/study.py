@@ -1,0 +1,154 @@
+"""DICOM files to a study, or to a refusal that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sigap.core.errors import GeometryRefused, UnreadableInput
+from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Origin, Study, Volume
+from sigap.core.verdict import GeometryVerdict, Reason, Severity
+from sigap.imaging.dicom.acquisitions import find_acquisitions, pick_acquisition, refuse_interleaved
+from sigap.imaging.dicom.agreement import check_agreement
+from sigap.imaging.dicom.choice import choose_series
+from sigap.imaging.dicom.duplicates import drop_repeated_files, resolve_duplicates
+from sigap.imaging.dicom.frames import Frame
+from sigap.imaging.dicom.hounsfield import read_volume
+from sigap.imaging.dicom.patients import check_patients
+from sigap.imaging.dicom.places import Placed, place
+from sigap.imaging.dicom.quiet import quiet
+from sigap.imaging.dicom.reading import read_frames
+from sigap.imaging.dicom.series import Series, group_series
+from sigap.imaging.dicom.stack import build_grid
+
+
+def read(
+    files: Sequence[InputFile],
+    *,
+    sha256: str,
+    ignored: tuple[Ignored, ...] = (),
+    options: DecodeOptions = DecodeOptions(),
+    limits: Limits = Limits(),
+) -> Study:
+    """Read one CT series.
+
+    Args:
+        files: DICOM files in any order; what is no slice of the series is named in the study's `ignored`.
+        sha256: of what was sent.
+        ignored: what the caller already left out.
+        options: `series_uid` and `acquisition` pick one of several.
+        limits: caps on the decoded size.
+
+    Raises:
+        GeometryRefused: a number from these images could not be trusted; carries the verdict and the origin.
+        UnreadableInput: damaged, broken off, without pixels, or in an unknown transfer syntax.
+        TooLarge: over the limits.
+        BadParameter: `options` name a series or an acquisition that is not there.
+    """
+    with quiet():
+        return _Reading(sha256, ignored, options, limits).read(files)
+
+
+class _Reading:
+    """One upload on its way to a study: findings and left-out files gather while it goes."""
+
+    def __init__(self, sha256: str, ignored: tuple[Ignored, ...], options: DecodeOptions, limits: Limits) -> None:
+        self._sha256 = sha256
+        self._options = options
+        self._limits = limits
+        self._ignored = list(ignored)
+        self._reasons: list[Reason] = []
+        self._frames: Sequence[Frame] = ()
+
+    def read(self, files: Sequence[InputFile]) -> Study:
+        series = self._choose(self._headers(files))
+        self._frames = series.frames
+        self._reasons += check_agreement(series.frames)
+        self._check_pixels_are_there()
+        placed = self._one_slice_a_place(place(series.frames))
+        self._stop_if_refused()
+        if placed is None:
+            raise ValueError("slices without a position were not refused")
+        self._frames = placed.frames
+        grid, findings = build_grid(placed)
+        self._reasons += findings
+        voxels = read_volume(placed.frames, self._limits)
+        return Study(Volume(voxels, is_hounsfield=True, grid=grid), self._origin(), self._verdict())
+
+    def _headers(self, files: Sequence[InputFile]) -> list[Frame]:
+        frames: list[Frame] = []
+        for file in files:
+            found = read_frames(file, self._limits)
+            if isinstance(found, Ignored):
+                self._ignored.append(found)
+            else:
+                frames += found
+        kept, repeated = drop_repeated_files(frames)
+        self._ignored += repeated
+        return kept
+
+    def _choose(self, frames: Sequence[Frame]) -> Series:
+        found = group_series(frames)
+        self._frames = frames
+        self._reasons += check_patients(frame.image.patient for frame in frames)
+        choice = choose_series(found, series_uid=self._options.series_uid)
+        self._reasons += choice.reasons
+        self._ignored += choice.ignored
+        if choice.series is None:
+            raise self._refusal()
+        return choice.series
+
+    def _check_pixels_are_there(self) -> None:
+        without = sum(frame.image.layout.offset is None for frame in self._frames)
+        if without:
+            raise UnreadableInput(
+                f"{without} of {len(self._frames)} slices have no pixels. Export the images themselves, not their headers.",
+                slug="no-pixels",
+            )
+
+    def _one_slice_a_place(self, placed: Placed | None) -> Placed | None:
+        """Settle acquisitions first: what tells two slices of one place apart is no duplicate."""
+        if placed is None:
+            return None
+        found = find_acquisitions(placed)
+        if self._options.acquisition is not None:
+            everything = placed
+            placed = pick_acquisition(placed, found, self._options.acquisition)
+            self._leave_out(everything.frames, placed.frames, "Belongs to another acquisition than the one asked for.")
+        elif found is not None:
+            self._reasons.append(refuse_interleaved(placed, found))
+            return placed
+        if any(reason.severity is Severity.REFUSED for reason in self._reasons):
+            return placed
+        placed, reasons, unused = resolve_duplicates(placed, self._limits)
+        self._reasons += reasons
+        self._ignored += unused
+        return placed
+
+    def _leave_out(self, everything: Iterable[Frame], kept: Iterable[Frame], reason: str) -> None:
+        used = {frame.image.file for frame in kept}
+        unused = dict.fromkeys(frame.image.file for frame in everything if frame.image.file not in used)
+        self._ignored += [Ignored(file.name, reason) for file in unused]
+
+    def _stop_if_refused(self) -> None:
+        if self._verdict().refusals:
+            raise self._refusal()
+
+    def _refusal(self) -> GeometryRefused:
+        return GeometryRefused(self._verdict(), self._origin())
+
+    def _verdict(self) -> GeometryVerdict:
+        return GeometryVerdict(tuple(sorted(self._reasons, key=lambda reason: -reason.severity)))
+
+    def _origin(self) -> Origin:
+        images = [frame.image for frame in self._frames]
+        studies, series = ({image.study_uid for image in images}, {image.series_uid for image in images})
+        return Origin(
+            kind="dicom",
+            sha256=self._sha256,
+            ignored=tuple(self._ignored),
+            study_uid=(studies.pop() or None) if len(studies) == 1 else None,
+            series_uid=(series.pop() or None) if len(series) == 1 else None,
+            sop_instance_uids=tuple(image.sop_uid for image in images),
+            body_part=next((image.body_part for image in images if image.body_part), None),
+            contrast_agent=next((image.contrast_agent for image in images if image.contrast_agent), None),
+        )

@@ -1,0 +1,153 @@
+"""How much of the patient's axis each slice stands for: distances, gaps, changes of spacing.
+
+Definitions: CONTRACT section 1. Everything is measured along the normal of the slices, in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOISE_MM = 0.1
+NOISE_FRACTION = 0.02
+GAP_FACTOR = 1.5
+# A change of spacing is believed when this many distances on each side agree among themselves (fewer where the series is shorter).
+_WINDOW = 5
+_ROUNDING_MM = 1e-4
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A distance so much larger than those around it that slices must be missing.
+
+    Attributes:
+        after: the slice below the gap; the gap lies between it and the next one.
+        distance_mm: what was measured.
+        counted_mm: the neighbouring distance, which stands in for it when shares are counted.
+    """
+
+    after: int
+    distance_mm: float
+    counted_mm: float
+
+
+@dataclass(frozen=True)
+class SpacingChange:
+    """From slice `at` on, slices lie `after_mm` apart; below it they lay `before_mm` apart."""
+
+    at: int
+    before_mm: float
+    after_mm: float
+
+
+@dataclass(frozen=True)
+class SliceAxis:
+    """The slices along their normal.
+
+    Attributes:
+        distances_mm: (slices - 1,), as measured.
+        shares_mm: (slices,), the length that each slice stands for; None for a single slice of unknown thickness.
+        spacing_mm: median distance, gaps counted at their neighbouring distance; of a single slice its share.
+        gaps: from the feet up.
+        changes: places where the distance changes for good.
+        is_even: whether every distance is the median, but for noise.
+    """
+
+    distances_mm: NDArray[np.float64]
+    shares_mm: tuple[float, ...] | None
+    spacing_mm: float | None
+    gaps: tuple[Gap, ...]
+    changes: tuple[SpacingChange, ...]
+    is_even: bool
+
+
+def axis_shares(positions_mm: Sequence[float] | NDArray[np.float64], *, thickness_mm: float | None = None) -> SliceAxis:
+    """Measure the slices' axis.
+
+    Args:
+        positions_mm: (slices,) along the normal, strictly ascending.
+        thickness_mm: Slice Thickness; only a single slice needs it.
+
+    Raises:
+        ValueError: no positions, or not ascending.
+
+    >>> axis_shares([0, 5, 10, 25, 30, 35]).shares_mm
+    (5.0, 5.0, 5.0, 5.0, 5.0, 5.0)
+    >>> axis_shares([0, 2, 4, 6, 8, 12, 16, 20, 24]).shares_mm
+    (2.0, 2.0, 2.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0)
+    """
+    positions = np.asarray(positions_mm, dtype=np.float64)
+    distances = np.diff(positions)
+    if positions.ndim != 1 or len(positions) == 0 or not np.all(distances > 0):
+        raise ValueError("positions must be a non-empty, strictly ascending sequence")
+    if len(positions) == 1:
+        share = None if thickness_mm is None else float(thickness_mm)
+        return SliceAxis(distances, None if share is None else (share,), share, (), (), True)
+    gaps = _find_gaps(distances)
+    counted = distances.copy()
+    for gap in gaps:
+        counted[gap.after] = gap.counted_mm
+    median = float(np.median(counted))
+    is_even = not gaps and bool(np.all(np.abs(distances - median) <= noise_mm(median)))
+    changes = () if is_even else _find_changes(distances, [gap.after for gap in gaps])
+    return SliceAxis(distances, tuple(_shares(counted).tolist()), median, gaps, changes, is_even)
+
+
+def noise_mm(distance_mm: float) -> float:
+    """How far two distances may differ and still be called equal."""
+    return max(NOISE_MM, NOISE_FRACTION * distance_mm) + _ROUNDING_MM
+
+
+def _shares(counted_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half of the distance to each neighbour; at an end that neighbour's half counts twice."""
+    padded = np.concatenate((counted_mm[:1], counted_mm, counted_mm[-1:]))
+    return np.asarray((padded[:-1] + padded[1:]) / 2)
+
+
+def _find_gaps(distances_mm: NDArray[np.float64]) -> tuple[Gap, ...]:
+    """All gaps.
+
+    A gap is no yardstick for its neighbours: of two gaps close together at an end, each would hide the other.
+    So the search is repeated without the gaps that are already known, until it finds no more.
+    """
+    known: dict[int, float] = {}
+    while True:
+        found = {}
+        for index in range(len(distances_mm)):
+            usual = _usual_distance(distances_mm, index, known)
+            if index not in known and usual is not None and _is_gap(float(distances_mm[index]), usual):
+                found[index] = usual
+        if not found:
+            break
+        known |= found
+    counted = {index: _usual_distance(distances_mm, index, known) or known[index] for index in known}
+    return tuple(Gap(index, float(distances_mm[index]), counted[index]) for index in sorted(known))
+
+
+def _is_gap(distance_mm: float, usual_mm: float) -> bool:
+    return distance_mm > GAP_FACTOR * usual_mm + _ROUNDING_MM and distance_mm - usual_mm > NOISE_MM + _ROUNDING_MM
+
+
+def _usual_distance(distances_mm: NDArray[np.float64], index: int, gaps: Collection[int]) -> float | None:
+    """Median of the neighbouring distances, up to two on each side; None where there are none but gaps."""
+    neighbours = [near for near in (index - 2, index - 1, index + 1, index + 2) if 0 <= near < len(distances_mm)]
+    usable = [near for near in neighbours if near not in gaps]
+    return float(np.median(distances_mm[usable])) if usable else None
+
+
+def _find_changes(distances_mm: NDArray[np.float64], gaps: Sequence[int]) -> tuple[SpacingChange, ...]:
+    """Where some distances that agree are followed by some that agree on another value; one odd distance is no change."""
+    kept = np.delete(np.arange(len(distances_mm)), gaps)
+    values = distances_mm[kept]
+    least = 1 if len(values) <= 3 else 2
+    changes = []
+    for place in range(least, len(values) - least + 1):
+        before, after = values[max(0, place - _WINDOW) : place], values[place : place + _WINDOW]
+        low, high = float(np.median(before)), float(np.median(after))
+        differs = abs(high - low) > noise_mm(min(low, high))
+        if differs and np.ptp(before) <= noise_mm(low) and np.ptp(after) <= noise_mm(high):
+            changes.append(SpacingChange(int(kept[place]), low, high))
+    return tuple(changes)
