@@ -75,8 +75,7 @@ def test_no_format_copies_the_volume(tmp_path: Path, name: str) -> None:
     labelmap[20:60, 100:300, 100:400] = 1
     labelmap[30:40, 150:200, 150:200] = 2
     result = result_of(labelmap)
-    write_once = result_of(small_labelmap())
-    FORMATS[name].write(write_once, tmp_path / "first")  # what is loaded once is no copy
+    FORMATS[name].write(result_of(small_labelmap()), tmp_path / "first")  # what is loaded once is no copy
     tracemalloc.start()
     FORMATS[name].write(result, tmp_path / "second")
     _, peak_bytes = tracemalloc.get_traced_memory()
