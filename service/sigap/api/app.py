@@ -45,7 +45,8 @@ def create_app(settings: Settings, engine: Engine, *, run: Callable[..., Result]
     app.state.gateway = gateway
     for router in (segment.router, information.router, documentation.router):
         app.include_router(router)
-    app.openapi = cache(lambda: documentation.describe(app))  # type: ignore[method-assign]  # FastAPI's documented way
+    tasks = [model.name for model in engine.models()]
+    app.openapi = cache(lambda: documentation.describe(app, tasks))  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(SigapError, on_sigap_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_bad_parameter)

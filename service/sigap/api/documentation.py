@@ -1,6 +1,6 @@
 """The API's documentation: its description, and Swagger UI from the installed package. No other host is asked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ _HOME = """<!doctype html>
 """
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description."""
-    return get_openapi(
+def describe(app: FastAPI, tasks: Sequence[str]) -> dict[str, Any]:
+    """The OpenAPI description; the tasks of this server are the values that `task` may have."""
+    description = get_openapi(
         title="Sigap",
         version=__version__,
         description=_DESCRIPTION,
@@ -92,6 +92,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         tags=_TAGS,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+    for operation in description["paths"]["/segment/{task}"].values():
+        for parameter in operation["parameters"]:
+            if parameter["name"] == "task":
+                parameter["schema"]["enum"] = list(tasks)
+    return description
 
 
 @router.get("/")

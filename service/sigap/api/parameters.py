@@ -1,6 +1,6 @@
 """The query options of POST /segment/{task}."""
 
-import math
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -8,32 +8,26 @@ from starlette.datastructures import ImmutableMultiDict
 
 from sigap.core.errors import BadParameter
 from sigap.core.study import DecodeOptions
+from sigap.encoders.formats import FORMATS
 from sigap.pipeline import RunOptions
 
 # Wider than any scanner's, narrow enough that areas and volumes stay finite.
-_LEAST_MM, _GREATEST_MM = 0.001, 1000.0
+_LEAST_MM, _GREATEST_MM = 0.001, 999.0
+_DISTANCE = r"(0\.0{0,2}[1-9][0-9]*|[1-9][0-9]{0,2}(\.[0-9]+)?)"
+_DISTANCES = f"^{_DISTANCE}(,{_DISTANCE})?$"
 
 
 def _check_distances(text: str) -> str:
-    _distances(text)
+    if not re.fullmatch(_DISTANCES, text):
+        raise ValueError(
+            f'give one distance or "row,column" from {_LEAST_MM} to {_GREATEST_MM:.0f} mm, such as 0.7 or 0.7,0.8'
+        )
     return text
 
 
 def _distances(text: str) -> tuple[float, float]:
-    parts = text.split(",")
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2) or not all(_is_distance(number) for number in numbers):
-        raise ValueError(
-            f'give one distance or "row,column" between {_LEAST_MM} and {_GREATEST_MM:.0f} mm, such as 0.7 or 0.7,0.8'
-        )
+    numbers = [float(part) for part in text.split(",")]
     return numbers[0], numbers[-1]
-
-
-def _is_distance(number: float) -> bool:
-    return math.isfinite(number) and _LEAST_MM <= number <= _GREATEST_MM
 
 
 class SegmentOptions(BaseModel):
@@ -43,7 +37,11 @@ class SegmentOptions(BaseModel):
 
     format: Annotated[
         str | None,
-        Field(description="Format of the answer: json, nifti, png, coco or zip. Beats `Accept`.", examples=["json"]),
+        Field(
+            description="Format of the answer. Beats `Accept`; without both it is json.",
+            examples=["json"],
+            json_schema_extra={"enum": [*FORMATS, None]},
+        ),
     ] = None
     series_uid: Annotated[
         str | None,
@@ -66,6 +64,7 @@ class SegmentOptions(BaseModel):
         Field(
             description='PNG and JPEG: distance of the pixels in mm, one number or "row,column".',
             examples=["0.7", "0.7,0.8"],
+            json_schema_extra={"pattern": _DISTANCES},
         ),
         AfterValidator(lambda text: text if text is None else _check_distances(text)),
     ] = None

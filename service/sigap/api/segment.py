@@ -36,7 +36,7 @@ router = APIRouter(tags=["segmentation"])
 )
 async def segment(
     request: Request,
-    task: Annotated[str, Path(description="A task of GET /models.", examples=["liver"])],
+    task: Annotated[str, Path(description="A task of GET /models.")],
     options: Annotated[SegmentOptions, Query()],
 ) -> Response:
     """Upload one study, as a NIfTI file, DICOM files or a zip of them, a PNG or a JPEG, and wait for the answer.

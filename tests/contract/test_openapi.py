@@ -1,0 +1,137 @@
+"""The API's description and its pages: complete, true, and loading nothing from outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+from conftest import ROOT
+from fakes import FakeEngine, FakePipeline
+from serving import serving
+from sigap.api.app import create_app
+from sigap.api.problems import STATUSES
+from sigap.core import errors
+from sigap.encoders.formats import FORMATS
+from sigap.settings import Settings
+
+APP = create_app(Settings(data=Path("unused")), FakeEngine(), run=FakePipeline())
+DESCRIPTION: dict[str, Any] = APP.openapi()
+DOCUMENT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    app = create_app(Settings(data=tmp_path_factory.mktemp("data")), FakeEngine(), run=FakePipeline())
+    with serving(app) as client:
+        yield client
+
+
+def test_all_addresses_of_the_contract_are_described() -> None:
+    assert set(DESCRIPTION["paths"]) == {
+        "/segment/{task}",
+        "/models",
+        "/version",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    }
+
+
+def test_every_format_is_described_with_an_example() -> None:
+    content = DESCRIPTION["paths"]["/segment/{task}"]["post"]["responses"]["200"]["content"]
+    assert set(content) == {encoding.media_type for encoding in FORMATS.values()}
+    assert all("example" in entry or "examples" in entry for entry in content.values())
+
+
+def test_every_status_is_described_with_an_example() -> None:
+    responses = DESCRIPTION["paths"]["/segment/{task}"]["post"]["responses"]
+    answered = {status for _, status in STATUSES} - {499}  # nobody is there to read that one
+    assert {int(status) for status in responses} == {200, 500} | answered
+    for status, response in responses.items():
+        if status != "200":
+            example = response["content"]["application/problem+json"]["example"]
+            assert example["status"] == int(status)
+
+
+def test_every_parameter_is_described() -> None:
+    operation = DESCRIPTION["paths"]["/segment/{task}"]["post"]
+    described = {parameter["name"]: parameter["description"] for parameter in operation["parameters"]}
+    assert set(described) == {
+        "task",
+        "format",
+        "series_uid",
+        "acquisition",
+        "pixel_spacing_mm",
+        "slice_thickness_mm",
+        "priority",
+    }
+    assert all(described.values())
+
+
+def test_the_document_names_every_address_format_parameter_and_problem() -> None:
+    operation = DESCRIPTION["paths"]["/segment/{task}"]["post"]
+    words = {path for path in DESCRIPTION["paths"]} | {"/docs", "/openapi.json"}
+    words |= {parameter["name"] for parameter in operation["parameters"]} | {e.media_type for e in FORMATS.values()}
+    words |= {kind.slug for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "slug")} - {
+        "internal",
+        "bad-model",
+        "cancelled",
+    }
+    assert [word for word in sorted(words) if f"`{word}`" not in DOCUMENT] == []
+
+
+class _Links(HTMLParser):
+    """Everything that a page loads or points at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline_scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.addresses += [address for name in ("src", "href") if (address := found.get(name))]
+        self.inline_scripts += tag == "script" and "src" not in found
+
+
+@pytest.mark.parametrize("page", ["/", "/docs"])
+def test_a_page_loads_nothing_from_another_host(client: httpx.Client, page: str) -> None:
+    response = client.get(page)
+    links = _Links()
+    links.feed(response.text)
+    assert links.addresses
+    assert links.inline_scripts == 0
+    for address in links.addresses:
+        assert not re.match(r"\w+:|//", address), address
+        assert client.get(f"/{address}").status_code == 200, address
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_the_documentation_s_script_asks_nobody_but_this_server(client: httpx.Client) -> None:
+    script = client.get("/docs/start.js").text
+    assert "validatorUrl: null" in script
+    assert "//" not in script
+
+
+def test_the_description_is_served_as_it_is(client: httpx.Client) -> None:
+    assert client.get("/openapi.json").json() == DESCRIPTION
+
+
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+SCHEMA.config.generation.update(modes=list(schemathesis.GenerationMode))
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_server_does_what_its_description_says(client: httpx.Client, case: schemathesis.Case) -> None:
+    case.call_and_validate(base_url=str(client.base_url))
