@@ -107,7 +107,7 @@ class Pieces:
         return slices, rows, columns
 
     def _neighbours(self, connectivity: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Pairs of runs that touch: in neighbouring rows, with columns in common or, of 26 neighbours, beside each other."""
+        """Pairs of runs that touch: in neighbouring rows, in one column or, of 26 neighbours, beside each other."""
         firsts, seconds = [], []
         beside = connectivity == 26
         for slices, rows in _LATER_ROWS[connectivity]:

@@ -2,8 +2,8 @@
 
 In a slice the bone is widened by a few millimetres, so that sutures and thin bone leave no gap. What the widened bone
 encloses, and is filled and lined with soft tissue and large enough, is the cavity; a slice without one shows no closed
-skull. The cavity grows back to the bone, and takes in the bone around it but its outer rim: on images clipped at 80 HU dense
-blood at the inner table looks like bone, and no blood is lost to that.
+skull. The cavity grows back to the bone, and takes in the bone around it but its outer rim: on images clipped at 80 HU
+dense blood at the inner table looks like bone, and no blood is lost to that.
 
 Head holders enclose air, sinuses hold air, orbits hold fat: the soft-tissue rule leaves all three out.
 """

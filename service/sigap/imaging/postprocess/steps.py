@@ -117,8 +117,8 @@ def fill_holes(region: Region, scene: Scene) -> Region:
     """Fill what the region encloses: background that is not 6-connected to the outside.
 
     In a single slice that is 4-connected. A cavity that the image's edge or the first or last slice cuts open is no
-    hole: what lies beyond is unknown. 6-connected background is the counterpart of 26-connected pieces (Kong and Rosenfeld,
-    Digital topology, CVGIP 48:357, 1989): a wall that is one piece encloses.
+    hole: what lies beyond is unknown. 6-connected background is the counterpart of 26-connected pieces (Kong and
+    Rosenfeld, Digital topology, CVGIP 48:357, 1989): a wall that is one piece encloses.
     """
     background = Pieces(~region.voxels, connectivity=6)
     boxes = background.boxes()
