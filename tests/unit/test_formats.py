@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phantoms.results import result_of, small_labelmap
+from phantoms.results import dicom_grid, result_of, small_labelmap
 from sigap.encoders.formats import FORMATS
 
 CONTRACT = {
@@ -81,3 +81,12 @@ def test_no_format_copies_the_volume(tmp_path: Path, name: str) -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 0.3 * labelmap.size * 2
+
+
+@pytest.mark.parametrize("name", ["nifti", "png", "coco", "zip"])
+def test_a_labelmap_that_does_not_fit_is_never_written(tmp_path: Path, name: str) -> None:
+    other_shape = result_of(small_labelmap(), grid=dicom_grid((4, 6, 5)))
+    unknown_label = result_of(small_labelmap() * np.uint8(2))
+    for result, fault in ((other_shape, "shape"), (unknown_label, "2 labels")):
+        with pytest.raises(ValueError, match=fault):
+            FORMATS[name].write(result, tmp_path / "answer")

@@ -109,12 +109,6 @@ def test_a_header_of_another_shape_is_refused(tmp_path: Path) -> None:
         write_nifti(broken, tmp_path / "mask.nii.gz")
 
 
-def test_a_labelmap_of_another_shape_is_refused(tmp_path: Path) -> None:
-    result = result_of(small_labelmap(), grid=dicom_grid((4, 6, 5)))
-    with pytest.raises(ValueError, match="shape"):
-        write_nifti(result, tmp_path / "mask.nii.gz")
-
-
 def test_a_series_lies_at_its_positions_in_ras(tmp_path: Path) -> None:
     labelmap = small_labelmap()
     mask = mask_of(result_of(labelmap), tmp_path)

@@ -269,12 +269,6 @@ def test_a_transposed_volume_is_drawn_transposed() -> None:
     assert np.array_equal(drawn(result), drawn(result_of(np.zeros((5, 40, 40), np.uint8), grid=upright, voxels=turned)))
 
 
-def test_shapes_that_do_not_agree_are_refused() -> None:
-    result = result_of(small_labelmap(), voxels=np.zeros((4, 6, 5), np.int16))
-    with pytest.raises(ValueError, match="shape"):
-        draw_overlay(result)
-
-
 def test_long_text_is_cut_and_wrapped() -> None:
     assert shortened("hemorrhage", 16, 1000) == "hemorrhage"
     short = shortened("hemorrhage 1: 36 mm", 16, 80)

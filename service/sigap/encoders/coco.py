@@ -13,7 +13,7 @@ from pycocotools import mask as rle
 
 from sigap import __version__
 from sigap.core.result import Result
-from sigap.encoders.labels import legend, meaning
+from sigap.encoders.labels import labelmap_of, legend, meaning
 
 
 def write_coco(result: Result, path: Path) -> None:
@@ -22,11 +22,12 @@ def write_coco(result: Result, path: Path) -> None:
     Category ids are the labelmap's values. Ids of images and annotations count from 1, as pycocotools expects; `slice`
     and the file name count from 0, as the report does.
     """
+    labelmap = labelmap_of(result)
     with path.open("w", encoding="ascii") as file:
         file.write(f'{{"info": {_json(_info(result))},\n"licenses": [],\n"categories": {_json(_categories(result))},\n')
-        _write_array(file, "images", _images(result.segmentation.labelmap.shape))
+        _write_array(file, "images", _images(labelmap.shape))
         file.write(",\n")
-        _write_array(file, "annotations", _annotations(result.segmentation.labelmap, len(result.model.contract.labels)))
+        _write_array(file, "annotations", _annotations(labelmap, len(result.model.contract.labels)))
         file.write("}\n")
 
 

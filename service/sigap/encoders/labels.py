@@ -1,8 +1,27 @@
-"""What the values of a labelmap mean, in words."""
+"""The labelmap that masks and pictures are made of, and what its values mean in words."""
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sigap.core.contract import Contract, Label
+from sigap.core.result import Result
+
+
+def labelmap_of(result: Result) -> NDArray[np.uint8]:
+    """A result's labelmap, (slices, rows, columns).
+
+    Raises:
+        ValueError: it does not fit the volume or the model's labels.
+    """
+    labelmap, shape = result.segmentation.labelmap, result.study.volume.grid.shape
+    if labelmap.shape != shape or labelmap.dtype != np.uint8:
+        raise ValueError(f"a labelmap must be uint8 of shape {shape}, not {labelmap.dtype} of {labelmap.shape}")
+    count = len(result.model.contract.labels)
+    if labelmap.max() > count:
+        raise ValueError(f"the labelmap holds the value {labelmap.max()}, the model has {count} labels")
+    return labelmap
 
 
 def meaning(contract: Contract, label: Label) -> str:

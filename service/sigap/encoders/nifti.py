@@ -18,7 +18,7 @@ from sigap.core.grid import Grid
 from sigap.core.result import Result
 from sigap.core.segmentation import Notice
 from sigap.core.study import NiftiFrame, Volume
-from sigap.encoders.labels import legend
+from sigap.encoders.labels import labelmap_of, legend
 
 # What places an image in space; copied as stored, so that a mask's affine is the input's to the last bit.
 _FRAME_FIELDS = (
@@ -56,12 +56,10 @@ def write_nifti(result: Result, path: Path) -> None:
     units.
 
     Raises:
-        ValueError: the labelmap does not have the shape of the volume.
+        ValueError: the labelmap or the input's header does not fit the volume.
     """
     grid, frame = result.study.volume.grid, result.study.origin.nifti
-    labelmap = result.segmentation.labelmap
-    if labelmap.shape != grid.shape or labelmap.dtype != np.uint8:
-        raise ValueError(f"a labelmap must be uint8 of shape {grid.shape}, not {labelmap.dtype} of {labelmap.shape}")
+    labelmap = labelmap_of(result)
     header = _header_on(frame, grid) if frame else _header_of(grid)
     _describe(header, result.model.contract)
     axes = frame.axes if frame else (2, 1, 0)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sigap.core.grid import Grid
 from sigap.core.measurement import Lesion
 from sigap.core.result import Result
+from sigap.encoders.labels import labelmap_of
 from sigap.encoders.overlay.choice import chosen_slices
 from sigap.encoders.overlay.contour import Colour, Place
 from sigap.encoders.overlay.header import footer_rows, header_rows, is_picture
@@ -69,12 +72,9 @@ def draw_overlay(result: Result) -> Image.Image:
     """The overlay in RGB.
 
     Raises:
-        ValueError: the labelmap does not have the shape of the volume.
+        ValueError: the labelmap does not fit the volume.
     """
-    shape = result.study.volume.grid.shape
-    if result.segmentation.labelmap.shape != shape or result.study.volume.voxels.shape != shape:
-        raise ValueError(f"labelmap and voxels must have the grid's shape {shape}")
-    layout = _layout(result)
+    layout = _layout(result, labelmap_of(result))
     above, below = header_rows(result, layout.unit), footer_rows(result, layout.unit)
     top = _MARGIN_PX + rows_height(above, layout.width_px) + _GAP_PX
     bottom = top + layout.height_px + _GAP_PX
@@ -91,12 +91,12 @@ def draw_overlay(result: Result) -> Image.Image:
     return canvas
 
 
-def _layout(result: Result) -> _Layout:
+def _layout(result: Result, labelmap: NDArray[np.uint8]) -> _Layout:
     grid = result.study.volume.grid
     if is_picture(result):
         return _picture_layout(grid)
     indices = chosen_slices(
-        grid.orientation.to_canonical(result.segmentation.labelmap),
+        grid.orientation.to_canonical(labelmap),
         result.measurements.lesions,
         _MOST_TILES,
         flipped=grid.orientation.flip_slices,
