@@ -78,7 +78,7 @@ def test_every_parameter_is_described() -> None:
 
 def test_the_document_names_every_address_format_parameter_and_problem() -> None:
     operation = DESCRIPTION["paths"]["/segment/{task}"]["post"]
-    words = {path for path in DESCRIPTION["paths"]} | {"/docs", "/openapi.json"}
+    words = set(DESCRIPTION["paths"]) | {"/docs", "/openapi.json"}
     words |= {parameter["name"] for parameter in operation["parameters"]} | {e.media_type for e in FORMATS.values()}
     words |= {kind.slug for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "slug")} - {
         "internal",
