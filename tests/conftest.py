@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import toy
 
 ROOT = Path(__file__).parent.parent
@@ -28,9 +28,8 @@ def toy_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own SIGAP_* variables must not decide what a test sees."""
     for name in os.environ:
         if name.startswith("SIGAP_") and name != "SIGAP_SAMPLES":
             monkeypatch.delenv(name)
-    yield

@@ -49,7 +49,7 @@ CONTRACT: dict[str, Any] = {
 class Brightness(torch.nn.Module):
     """Shades above 120 are body, above 190 blob: ORGAN_HU and LESION_HU pass, air does not."""
 
-    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # the contract's argument name
+    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the contract's name
         middle = SLICES[:, SLICES.shape[1] // 2].float()
         body = ((middle - 120) * 6).clamp(0, 255)
         blob = ((middle - 190) * 8).clamp(0, 255)

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sigap.core.contract import Model
+from sigap.core.contract import Contract, Model
 from sigap.core.levels import ThresholdLevels
+from sigap.core.measurement import Measurements
 from sigap.core.result import Result
+from sigap.core.segmentation import Notice, Segmentation
 from sigap.core.study import DecodeOptions, InputFile, Limits, Study, Volume
+from sigap.encoders.nifti import affine_notice
 from sigap.engines.engine import Engine
 from sigap.imaging import measure, postprocess
 from sigap.imaging.batches import slice_batches
@@ -31,7 +34,11 @@ class RunOptions:
     def as_json(self) -> dict[str, Any]:
         """Only what was asked for, for the report's provenance."""
         asked = vars(self.decode)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items() if value is not None}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asked.items()
+            if value is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ def run(
         options: what the client asked for.
         limits: caps on the decoded size.
         sha256: of `files`, where the caller already knows it.
-        progress: told before each stage and after each batch; what it raises (`Cancelled`, `DeadlineExceeded`) ends the run.
+        progress: told before each stage and after each batch; what it raises (`Cancelled`, `DeadlineExceeded`) ends
+            the run.
 
     Raises:
         SigapError: see core.errors.
@@ -90,7 +98,7 @@ def run(
         model=model,
         segmentation=segmentation,
         measurements=measurements,
-        warnings=segmentation.warnings,
+        warnings=_notices(study, segmentation, measurements, contract),
         engine=engine.name,
         options=options.as_json(),
         created=datetime.now(UTC),
@@ -107,6 +115,19 @@ def infer(volume: Volume, model: Model, engine: Engine, progress: Callable[[int]
         kept[:, first : first + len(batch)] = levels.pack(engine.infer(model, batch))
         progress(first + len(batch))
     return levels
+
+
+def _notices(
+    study: Study, segmentation: Segmentation, measurements: Measurements, contract: Contract
+) -> tuple[Notice, ...]:
+    """All warnings about the answer: of the steps, the numbers, the input's tags and the mask's affine."""
+    affine = affine_notice(study.volume)
+    return (
+        *segmentation.warnings,
+        *measure.measurement_notices(segmentation, measurements, contract),
+        *measure.expectation_notices(study.origin, contract),
+        *((affine,) if affine else ()),
+    )
 
 
 class _Clock:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy
 
+import toy
 from sigap.core.errors import EngineUnavailable, ModelError, UnknownTask
 from sigap.engines.engine import Engine
 from sigap.engines.torchscript import TorchScriptEngine

@@ -15,8 +15,8 @@
     ├── DeadlineExceeded          the request's time is over
     └── Cancelled                 nobody waits for the answer any more
 
-Each carries a `slug`, the last part of its problem type, and a message for the person who sent the input: what is wrong and what to do.
-A message never names a path, a patient or a file's name.
+Each carries a `slug`, the last part of its problem type, and a message for the person who sent the input: what is wrong
+and what to do. A message never names a path, a patient or a file's name.
 """
 
 from __future__ import annotations

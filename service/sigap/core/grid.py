@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 class Orientation:
     """The way from stored axes to the canonical ones.
 
-    Canonical: slices inferior→superior, rows anterior→posterior, columns right→left. Drawn row by row from the top left, a
-    canonical slice shows the patient's right on the viewer's left. Both directions give views, never copies.
+    Canonical: slices inferior→superior, rows anterior→posterior, columns right→left. Drawn row by row from the top
+    left, a canonical slice shows the patient's right on the viewer's left. Both directions give views, never copies.
     """
 
     transpose: bool = False
@@ -29,11 +29,12 @@ class Orientation:
 
     def to_canonical(self, stored: NDArray[Any]) -> NDArray[Any]:
         """View `[…, slice, row, column]` as stored in canonical order (the flips are those of the transposed axes)."""
-        return (stored.swapaxes(-1, -2) if self.transpose else stored)[self._flips]
+        canonical: NDArray[Any] = (stored.swapaxes(-1, -2) if self.transpose else stored)[self._flips]
+        return canonical
 
     def to_stored(self, canonical: NDArray[Any]) -> NDArray[Any]:
         """The inverse of `to_canonical`."""
-        flipped = canonical[self._flips]
+        flipped: NDArray[Any] = canonical[self._flips]
         return flipped.swapaxes(-1, -2) if self.transpose else flipped
 
 
@@ -43,8 +44,10 @@ class Grid:
 
     Attributes:
         shape: (slices, rows, columns).
-        spacing_mm: median distance of slices along their normal; distance of neighbouring rows; of neighbouring columns. None: unknown.
-        shares_mm: for each slice the length of the axis that it stands for; None: unknown, then there are no millilitres.
+        spacing_mm: median distance of slices along their normal; distance of neighbouring rows; of neighbouring
+            columns. None: unknown.
+        shares_mm: for each slice the length of the axis that it stands for; None: unknown, then there are no
+            millilitres.
         first_voxels_lps_mm: (slices, 3), centre of each slice's voxel [0, 0]; None: unknown.
         row_step_lps_mm: (3,), from one row to the next; None: unknown.
         column_step_lps_mm: (3,), from one column to the next; None: unknown.
@@ -65,7 +68,7 @@ class Grid:
 
     @property
     def pixel_area_mm2(self) -> float | None:
-        """In-plane area of one pixel; null without spacing. An oblique NIfTI's rows and columns need not be perpendicular."""
+        """In-plane area of one pixel; None without spacing. A NIfTI's rows and columns need not be perpendicular."""
         if self.row_step_lps_mm is not None and self.column_step_lps_mm is not None:
             crossed = np.cross(self.row_step_lps_mm, self.column_step_lps_mm)
             if np.dot(self.row_step_lps_mm, self.column_step_lps_mm) != 0:
@@ -74,7 +77,7 @@ class Grid:
         return None if rows is None or columns is None else rows * columns
 
     def world_lps_mm(self, index: tuple[float, float, float]) -> NDArray[np.float64] | None:
-        """LPS position of a (possibly fractional) voxel index, between two slices by linear interpolation; None without orientation."""
+        """LPS position of a voxel index; a fractional slice lies between its neighbours. None without orientation."""
         if (
             not self.is_oriented
             or self.first_voxels_lps_mm is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ _LABELS_A_BYTE = 4
 class ThresholdLevels:
     """For every voxel and label, how many of the contract's three thresholds its probability passes: 0 to 3.
 
-    Two bits a voxel and label, four labels a byte: a volume's probabilities are never held as a whole. The middle threshold makes
-    the mask, all three make the volume's interval.
+    Two bits a voxel and label, four labels a byte: a volume's probabilities are never held as a whole. The middle
+    threshold makes the mask, all three make the volume's interval.
     """
 
     def __init__(self, labels: Sequence[Label], shape: tuple[int, int, int]) -> None:
@@ -32,7 +31,7 @@ class ThresholdLevels:
         return self._packed
 
     def pack(self, probabilities: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn a batch of probabilities (n, labels, rows, columns), 0..255, into packed levels (labels / 4, n, rows, columns)."""
+        """Turn probabilities (n, labels, rows, columns), 0..255, into packed levels (labels / 4, n, rows, columns)."""
         count, _, rows, columns = probabilities.shape
         packed = np.zeros((len(self._packed), count, rows, columns), np.uint8)
         for position, label in enumerate(self.labels):
@@ -44,8 +43,9 @@ class ThresholdLevels:
         return packed
 
     def mask(self, name: str, threshold: int, box: Box | None = None) -> NDArray[np.bool_]:
-        """Voxels of a label that pass threshold 0 (low), 1 (the mask's) or 2 (high), as a new array over the box (or all)."""
-        return self._levels(name, box) > threshold
+        """Voxels of a label that pass threshold 0 (low), 1 (the mask's) or 2 (high), as a new array over the box."""
+        passed: NDArray[np.bool_] = self._levels(name, box) > threshold
+        return passed
 
     def bounding_box(self, name: str, threshold: int = 0) -> Box | None:
         """The smallest box around all voxels that pass a threshold; None where there are none."""
@@ -62,8 +62,8 @@ class ThresholdLevels:
         slices, rows_, columns = (slice(int(np.argmax(axis)), len(axis) - int(np.argmax(axis[::-1]))) for axis in seen)
         return slices, rows_, columns
 
-    def _levels(self, name: str, box: Box | None) -> NDArray[Any]:
+    def _levels(self, name: str, box: Box | None) -> NDArray[np.uint8]:
         position = next(index for index, label in enumerate(self.labels) if label.name == name)
         byte, place = divmod(position, _LABELS_A_BYTE)
         levels = self._packed[byte] if box is None else self._packed[byte][box]
-        return (levels >> np.uint8(2 * place)) & np.uint8(3)
+        return np.asarray((levels >> np.uint8(2 * place)) & np.uint8(3))

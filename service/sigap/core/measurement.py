@@ -22,7 +22,8 @@ class LabelMeasure:
 
     Attributes:
         area_mm2, area_px: of a 2-D input only.
-        interval_ml: least and greatest volume over the three thresholds; how the number depends on the threshold, no confidence interval.
+        interval_ml: least and greatest volume over the three thresholds; how the number depends on the threshold, no
+            confidence interval.
         dropped_components, dropped_volume_ml: what post-processing removed.
     """
 

@@ -35,12 +35,12 @@ class Segmentation:
     """The mask, and how it depends on the threshold.
 
     Attributes:
-        labelmap: (slices, rows, columns), uint8, indices as stored; 0 background, else the innermost label's place in the contract's
-            order, from 1. A label that contains another has the voxels of both. Of two labels that overlap without containing each
-            other the later one stands.
+        labelmap: (slices, rows, columns), uint8, indices as stored; 0 background, else the innermost label's place in
+            the contract's order, from 1. A label that contains another has the voxels of both. Of two labels that
+            overlap without containing each other the later one stands.
         dropped: for each label what post-processing removed at the middle threshold.
-        slice_voxels: for each label (3, slices): voxels a slice at the low, middle and high threshold, post-processing included, what
-            it contains counted too. Empty where the mask did not come from probabilities (a truth mask).
+        slice_voxels: for each label (3, slices): voxels a slice at the low, middle and high threshold, post-processing
+            included, what it contains counted too. Empty where the mask did not come from probabilities (a truth mask).
         warnings: found while post-processing, e.g. `skull_not_found`.
     """
 

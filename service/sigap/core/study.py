@@ -80,8 +80,8 @@ class Volume:
     """Voxels and their places.
 
     Attributes:
-        voxels: (slices, rows, columns) as stored. CT numbers in HU: int16 where every value is a whole number, else float32.
-            Of a PNG or JPEG: uint8, an already windowed picture.
+        voxels: (slices, rows, columns) as stored. CT numbers in HU: int16 where every value is a whole number, else
+            float32. Of a PNG or JPEG: uint8, an already windowed picture.
         is_hounsfield: False for a picture; then there is no HU to report.
         grid: where the voxels stand.
     """

@@ -1,4 +1,4 @@
-"""A Triton model repository on disk, read with Triton's own protobuf classes: the single source of truth about tasks."""
+"""A Triton model repository on disk, read with Triton's own protobuf classes: the one source of truth about tasks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ def read_repository(folder: Path) -> tuple[Model, ...]:
         folder: holds a folder with a config.pbtxt for each task; other folders are not models.
 
     Raises:
-        ModelError: there are no models, or one breaks the contract (CONTRACT, section 9) or is not the file its config names.
+        ModelError: there are no models, or one breaks the contract (CONTRACT, section 9) or is not the file that its
+            config names.
     """
     configs = sorted(folder.glob("*/config.pbtxt"))
     if not configs:
-        raise ModelError("the model repository holds no model: expected <task>/config.pbtxt and <task>/<version>/model.pt")
+        raise ModelError(
+            "the model repository holds no model: expected <task>/config.pbtxt and <task>/<version>/model.pt"
+        )
     return tuple(_read_model(path) for path in configs)
 
 
@@ -67,14 +70,18 @@ def _read_model(path: Path) -> Model:
     config = _parse(path)
     name = path.parent.name
     if config.name not in ("", name):
-        raise ModelError(f"model {name!r}: its config.pbtxt calls it {config.name!r}; folder, task and model have one name")
+        raise ModelError(
+            f"model {name!r}: its config.pbtxt calls it {config.name!r}; folder, task and model have one name"
+        )
     config.name = name
-    versions = sorted((int(entry.parent.name) for entry in path.parent.glob("*/model.pt") if entry.parent.name.isdigit()))
+    versions = sorted(int(entry.parent.name) for entry in path.parent.glob("*/model.pt") if entry.parent.name.isdigit())
     if not versions:
         raise ModelError(f"model {name!r}: it has no version folder with a model.pt")
     model = model_from_config(config, str(versions[-1]))
     if _sha256(weights_path(path.parent.parent, model)) != model.sha256:
-        raise ModelError(f"model {name!r}: model.pt of version {model.version} is not the file whose SHA-256 the config names")
+        raise ModelError(
+            f"model {name!r}: model.pt of version {model.version} is not the file whose SHA-256 the config names"
+        )
     return model
 
 

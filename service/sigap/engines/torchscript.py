@@ -7,8 +7,9 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-# Read by OpenMP when torch loads it: a pool that spins between batches takes the core that decodes and encodes (measured: 5 x slower).
+# Read by OpenMP when torch loads it: a pool that spins between batches takes the core that decodes (5 x slower).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
@@ -25,12 +26,14 @@ _WARM_UP_SIDE = 512
 class TorchScriptEngine:
     """Every model of a repository, loaded once and warmed.
 
-    The file is run as it is: frozen and laid out at export, with the threads it names, so that its answers equal Triton's.
+    The file is run as it is, frozen and laid out at export, with the threads it names: its answers equal Triton's.
     """
 
     name = "torchscript"
 
-    def __init__(self, models: Sequence[Model], modules: Mapping[str, torch.jit.ScriptModule], device: torch.device) -> None:
+    def __init__(
+        self, models: Sequence[Model], modules: Mapping[str, torch.jit.ScriptModule], device: torch.device
+    ) -> None:
         self._models = tuple(models)
         self._modules = dict(modules)
         self._device = device
@@ -71,12 +74,16 @@ class TorchScriptEngine:
         with self._lock, torch.inference_mode():
             try:
                 batch = torch.from_numpy(np.ascontiguousarray(slices)).to(self._device)
-                probabilities = module(batch).cpu().numpy()
+                probabilities: NDArray[np.uint8] = module(batch).cpu().numpy()
             except RuntimeError as error:
-                raise EngineUnavailable("The model could not be run on this slice size or ran out of memory.") from error
+                raise EngineUnavailable(
+                    "The model could not be run on this slice size or ran out of memory."
+                ) from error
         wanted = (len(slices), len(model.contract.labels), *slices.shape[2:])
         if probabilities.dtype != np.uint8 or probabilities.shape != wanted:
-            raise ModelError(f"model {model.name!r} answered {probabilities.dtype} {probabilities.shape}, not uint8 {wanted}")
+            raise ModelError(
+                f"model {model.name!r} answered {probabilities.dtype} {probabilities.shape}, not uint8 {wanted}"
+            )
         return probabilities
 
     def close(self) -> None:
@@ -96,13 +103,17 @@ def _load_module(folder: Path, model: Model, device: torch.device) -> torch.jit.
         # Deprecated in torch 2.13 and still what Triton's backend serves; docs/adr names the way out.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            module = torch.jit.load(weights_path(folder, model), map_location=device)
+            module: Any = torch.jit.load(weights_path(folder, model), map_location=device)
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"model {model.name!r}: model.pt is not a TorchScript file that this torch reads") from error
+            raise ModelError(
+                f"model {model.name!r}: model.pt is not a TorchScript file that this torch reads"
+            ) from error
+    # torch types a ScriptModule's forward as any module's.
     arguments = [argument.name for argument in module.forward.schema.arguments[1:]]
     if arguments != ["SLICES"]:
         raise ModelError(f"model {model.name!r}: forward takes {arguments}, not SLICES")
-    return module.eval()
+    served: torch.jit.ScriptModule = module.eval()
+    return served
 
 
 def _set_threads(counts: set[str]) -> None:
