@@ -1,9 +1,10 @@
 """Synthetic CT series as DICOM files: known voxels at known places, in every syntax and with any fault.
 
     paths = write_series(folder, voxels_hu, spacing_mm=(5, 1, 1))
-    paths = write_series(folder, voxels_hu, maker=SIEMENS, syntax=RLE, per_slice=lambda index: {"AcquisitionNumber": index // 4})
+    paths = write_series(folder, voxels_hu, maker=SIEMENS, syntax=RLE, per_slice=lambda index: {"KVP": 80 + index})
 
-`tags` and `per_slice` set any attribute by keyword; the value `REMOVE` deletes it. File names say nothing about the order of slices.
+`tags` and `per_slice` set any attribute by keyword; the value `REMOVE` deletes it. File names say nothing about the order
+of slices.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
     UID,
@@ -73,7 +75,7 @@ class Maker:
     bits_stored: int
     intercept: float
     tags: Mapping[str, Any]
-    per_slice: Callable[[int], Mapping[str, Any]] = lambda index: {}
+    per_slice: Callable[[int], Mapping[str, Any]] = lambda _: {}
 
 
 GE = Maker(
@@ -175,7 +177,7 @@ def write_series(
     syntax: UID = EXPLICIT,
     identity: Identity | None = None,
     tags: Mapping[str, Any] | None = None,
-    per_slice: Callable[[int], Mapping[str, Any]] = lambda index: {},
+    per_slice: Callable[[int], Mapping[str, Any]] = lambda _: {},
     preamble: bool = True,
     first_instance: int = 1,
 ) -> list[Path]:
@@ -226,8 +228,8 @@ def write_enhanced(
     sop_class: UID = EnhancedCTImageStorage,
     identity: Identity | None = None,
     tags: Mapping[str, Any] | None = None,
-    per_frame: Callable[[int, Dataset], None] = lambda index, groups: None,
-    shared: Callable[[Dataset], None] = lambda groups: None,
+    per_frame: Callable[[int, Dataset], None] = lambda _index, _groups: None,
+    shared: Callable[[Dataset], None] = lambda _groups: None,
 ) -> Path:
     """Write one multi-frame object; `per_frame` and `shared` may change its functional groups (PS3.3 C.7.6.16)."""
     identity = identity or Identity()
@@ -318,7 +320,8 @@ def even_positions(
 ) -> NDArray[np.float64]:
     """(count, 3): a straight line along the normal."""
     normal = np.cross(orientation[:3], orientation[3:])
-    return np.asarray(first_lps_mm, float) + np.arange(count)[:, np.newaxis] * distance_mm * normal
+    steps = np.arange(count)[:, np.newaxis] * distance_mm * normal
+    return np.asarray(np.asarray(first_lps_mm, float) + steps)
 
 
 def positions_at(
@@ -356,8 +359,8 @@ def set_pixels(dataset: Dataset, stored: NDArray[Any], syntax: UID) -> None:
     if "Rows" not in dataset:
         dataset.Rows, dataset.Columns = stored.shape[1:]
     if not syntax.is_compressed or syntax == DEFLATED:
-        order = ">" if syntax == BIG_ENDIAN else "<"
-        dataset.PixelData = stored.astype(stored.dtype.newbyteorder(order)).tobytes()
+        little = stored.astype(stored.dtype.newbyteorder("<"))
+        dataset.PixelData = (little.byteswap() if syntax == BIG_ENDIAN else little).tobytes()
         dataset["PixelData"].VR = "OW"
         return
     signed = stored.dtype.kind == "i"
@@ -398,8 +401,6 @@ def _encode(plane: NDArray[Any], syntax: UID, signed: bool) -> bytes:
 
 
 def _rle(plane: NDArray[Any]) -> bytes:
-    from pydicom.pixels.encoders import RLELosslessEncoder
-
     return RLELosslessEncoder.encode(
         plane.astype("<u2").tobytes(),
         rows=plane.shape[0],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 NOISE_MM = 0.1
 NOISE_FRACTION = 0.02
 GAP_FACTOR = 1.5
-# A change of spacing is believed when this many distances on each side agree among themselves (fewer where the series is shorter).
+# A change of spacing is believed when this many distances on each side agree among themselves (fewer in a short series).
 _WINDOW = 5
 _ROUNDING_MM = 1e-4
 
@@ -85,15 +85,16 @@ def axis_shares(positions_mm: Sequence[float] | NDArray[np.float64], *, thicknes
         raise ValueError("positions must be a non-empty, strictly ascending sequence")
     if len(positions) == 1:
         share = None if thickness_mm is None else float(thickness_mm)
-        return SliceAxis(distances, None if share is None else (share,), share, (), (), True)
+        return SliceAxis(distances, None if share is None else (share,), share, (), (), is_even=True)
     gaps = _find_gaps(distances)
     counted = distances.copy()
     for gap in gaps:
         counted[gap.after] = gap.counted_mm
     median = float(np.median(counted))
-    is_even = not gaps and bool(np.all(np.abs(distances - median) <= noise_mm(median)))
-    changes = () if is_even else _find_changes(distances, [gap.after for gap in gaps])
-    return SliceAxis(distances, tuple(_shares(counted).tolist()), median, gaps, changes, is_even)
+    changes = _find_changes(distances, [gap.after for gap in gaps])
+    is_level = bool(np.all(np.abs(distances - median) <= noise_mm(median)))
+    shares = tuple(_shares(counted).tolist())
+    return SliceAxis(distances, shares, median, gaps, changes, is_even=is_level and not gaps and not changes)
 
 
 def noise_mm(distance_mm: float) -> float:
@@ -139,7 +140,7 @@ def _usual_distance(distances_mm: NDArray[np.float64], index: int, gaps: Collect
 
 
 def _find_changes(distances_mm: NDArray[np.float64], gaps: Sequence[int]) -> tuple[SpacingChange, ...]:
-    """Where some distances that agree are followed by some that agree on another value; one odd distance is no change."""
+    """Where distances that agree are followed by some that agree on another value; one odd distance is no change."""
     kept = np.delete(np.arange(len(distances_mm)), gaps)
     values = distances_mm[kept]
     least = 1 if len(values) <= 3 else 2

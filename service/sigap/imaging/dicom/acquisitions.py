@@ -48,7 +48,7 @@ def find_acquisitions(placed: Placed) -> Acquisitions | None:
     candidates = [name for name in (*_STEADY, *_VARYING) if len({frame.marks[name] for frame in placed.frames}) > 1]
     steady = [name for name in _STEADY if name in candidates]
     if placed.shared.any():
-        attempts = [(name,) for name in candidates] + list(combinations(candidates, 2))
+        attempts: list[tuple[str, ...]] = [(name,) for name in candidates] + list(combinations(candidates, 2))
         if len(steady) > 2:
             attempts.append(tuple(steady))
         found = next((names for names in attempts if _explains(placed, _values(placed, names))), None)

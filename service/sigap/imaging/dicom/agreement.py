@@ -79,7 +79,8 @@ def _check_plane(frames: Sequence[Frame]) -> list[Reason]:
 def _check_size(frames: Sequence[Frame]) -> list[Reason]:
     sizes = {(frame.image.layout.rows, frame.image.layout.columns) for frame in frames}
     spacings = [frame.pixel_spacing_mm for frame in frames if frame.pixel_spacing_mm is not None and has_spacing(frame)]
-    parts, numbers = [], {}
+    parts: list[str] = []
+    numbers: dict[str, Any] = {}
     if len(sizes) > 1:
         parts.append(f"{len(sizes)} image sizes")
         numbers["sizes"] = sorted([rows, columns] for rows, columns in sizes)

@@ -46,7 +46,8 @@ def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Rea
     if not placed.shared.any():
         return placed, [], []
     kept = np.ones(len(placed.frames), dtype=bool)
-    equal, unlike = [], []
+    equal: list[NDArray[np.int64]] = []
+    unlike: list[NDArray[np.int64]] = []
     for number in np.unique(placed.places[placed.shared]):
         members = np.flatnonzero(placed.places == number)
         first = read_plane(placed.frames[members[0]], limits)
@@ -77,4 +78,4 @@ def _reason(severity: Severity, placed: Placed, groups: Sequence[NDArray[np.int6
         message = f"{where} with equal pixels; one of them was used."
     slices = [int(placed.places[members[0]]) for members in groups]
     numbers = {"places": count, "slices": slices, "positions_mm": heights}
-    return [Reason("duplicate_slices", severity, message, numbers)]
+    return Reason("duplicate_slices", severity, message, numbers)

@@ -7,10 +7,11 @@ decimal string of 20 characters, an invalid UID). We need few elements and know 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, cast
 
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
@@ -35,17 +36,15 @@ class Header:
         return "\\".join(self.texts(tag)) or None
 
     def numbers(self, tag: int, count: int) -> tuple[float, ...] | None:
-        """Exactly `count` finite numbers of a DS, IS or FD element."""
+        """Exactly `count` finite numbers of a DS, IS, FD or FL element."""
         value = self._value(tag)
-        if isinstance(value, bytes) and self._is_double(tag, value, count):
-            numbers: Iterable[float] = memoryview(value).cast("d") if self._is_little(tag) else _swapped_doubles(value)
-        else:
+        numbers = self._binary_floats(tag, value, count) if isinstance(value, bytes) else None
+        if numbers is None:
             try:
-                numbers = [float(text) for text in self.texts(tag)]
+                numbers = tuple(float(text) for text in self.texts(tag))
             except ValueError:
                 return None
-        found = tuple(float(number) for number in numbers)
-        return found if len(found) == count and all(math.isfinite(number) for number in found) else None
+        return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
     def number(self, tag: int) -> float | None:
         numbers = self.numbers(tag, 1)
@@ -70,36 +69,41 @@ class Header:
     @property
     def is_cut(self) -> bool:
         """Whether an element promises more bytes than follow."""
-        elements = (self._dataset.get_item(tag) for tag in self._dataset.keys())  # noqa: SIM118 - a Dataset iterates over values
+        elements = (self._element(tag) for tag in self._dataset.keys())  # noqa: SIM118 - a Dataset iterates over elements
         raw = (element for element in elements if isinstance(element, RawDataElement))
-        return any(
-            isinstance(element.value, bytes) and len(element.value) < element.length < 0xFFFFFFFF for element in raw
-        )
+        return any(isinstance(one.value, bytes) and len(one.value) < one.length < 0xFFFFFFFF for one in raw)
+
+    def _element(self, tag: int) -> RawDataElement | DataElement | None:
+        # pydicom's stub leaves out the None.
+        return cast("RawDataElement | DataElement | None", self._dataset.get_item(Tag(tag)))
 
     def _value(self, tag: int) -> object:
-        element = self._dataset.get_item(Tag(tag))
+        element = self._element(tag)
         value = None if element is None else element.value
         return None if value in (None, b"", "") else value
 
     def _vr(self, tag: int) -> str | None:
-        element = self._dataset.get_item(Tag(tag))
+        element = self._element(tag)
         return None if element is None else element.VR
 
     def _is_little(self, tag: int) -> bool:
-        element = self._dataset.get_item(Tag(tag))
-        return not isinstance(element, RawDataElement) or element.is_little_endian
+        element = self._element(tag)
+        return element.is_little_endian if isinstance(element, RawDataElement) else True
 
-    def _is_double(self, tag: int, value: bytes, count: int) -> bool:
+    def _binary_floats(self, tag: int, value: bytes, count: int) -> tuple[float, ...] | None:
+        """The values of an FD or FL element; implicit VR does not say so, then length and look decide."""
         vr = self._vr(tag)
-        return vr == "FD" or (vr in (None, "UN") and len(value) == 8 * count and not _is_decimal(value))
+        size = {"FD": 8, "FL": 4}.get(vr or "")
+        if size is None and vr in (None, "UN") and not _is_decimal(value):
+            size = {8 * count: 8, 4 * count: 4}.get(len(value))
+        if size is None or len(value) % size:
+            return None
+        order = "<" if self._is_little(tag) else ">"
+        return struct.unpack(f"{order}{len(value) // size}{'d' if size == 8 else 'f'}", value)
 
 
 def _is_decimal(value: bytes) -> bool:
     return all(byte in b"0123456789+-.eE\\ \0" for byte in value)
-
-
-def _swapped_doubles(value: bytes) -> list[float]:
-    return list(memoryview(b"".join(value[start : start + 8][::-1] for start in range(0, len(value), 8))).cast("d"))
 
 
 def _join(value: object) -> str:

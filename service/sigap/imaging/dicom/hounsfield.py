@@ -66,10 +66,9 @@ def to_hounsfield(stored: NDArray[Any], frame: Frame) -> NDArray[Any]:
     """
     slope, intercept = frame.slope or 1.0, frame.intercept or 0.0
     if _is_whole(slope) and _is_whole(intercept):
-        plane = stored.astype(np.int64 if stored.dtype.itemsize > 2 else np.int32)
-        if slope != 1:
-            plane *= int(slope)
-        plane += int(intercept)
+        wide = stored.astype(np.int64 if stored.dtype.itemsize > 2 else np.int32)
+        plane: NDArray[Any] = wide * int(slope) if slope != 1 else wide
+        np.add(plane, int(intercept), out=plane)
     else:
         plane = stored * slope + intercept
     if frame.image.layout.padding is not None:

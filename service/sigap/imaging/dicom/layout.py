@@ -88,8 +88,8 @@ def read_layout(
     is_signed = header.integer(tags.PIXEL_REPRESENTATION) == 1
     return PixelLayout(
         syntax=syntax or _syntax(dataset),
-        offset=place and place.offset,
-        length=place and place.length,
+        offset=place.offset if place else None,
+        length=place.length if place else None,
         available=place.available if place else 0,
         is_float=place is not None and place.tag != tags.PIXEL_DATA,
         frames=max(1, int(header.number(tags.NUMBER_OF_FRAMES) or 1)),
@@ -102,7 +102,7 @@ def read_layout(
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
         is_signed=is_signed,
         padding=_padding(header, is_signed),
-        codestream=place and place.codestream,
+        codestream=place.codestream if place else None,
     )
 
 

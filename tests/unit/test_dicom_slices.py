@@ -1,0 +1,134 @@
+"""Shares of the axis, gaps and changes of spacing: every expected number is computed by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigap.imaging.slices import axis_shares
+
+
+def heights(*distances: float) -> list[float]:
+    return [0.0, *np.cumsum(distances).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("distances", "shares"),
+    [
+        ([5, 5, 5], [5, 5, 5, 5]),
+        ([2], [2, 2]),
+        ([4, 5], [4, 4.5, 5]),
+        ([2, 4], [2, 2, 2]),  # of two distances the longer one is a gap beside the other
+        ([2, 2, 2, 4, 4, 4], [2, 2, 2, 3, 4, 4, 4]),
+        # A gap counts as its neighbours do: in the middle, at the feet, at the head.
+        ([5, 5, 15, 5, 5], [5, 5, 5, 5, 5, 5]),
+        ([15, 5, 5, 5], [5, 5, 5, 5, 5]),
+        ([5, 5, 5, 10], [5, 5, 5, 5, 5]),
+        ([5, 20], [5, 5, 5]),
+    ],
+)
+def test_shares(distances, shares):
+    assert axis_shares(heights(*distances)).shares_mm == pytest.approx(shares)
+
+
+@pytest.mark.parametrize(
+    ("distances", "gaps"),
+    [
+        ([5, 5, 10, 5, 5], {2: 5}),
+        ([10, 5, 5, 5], {0: 5}),
+        ([5, 5, 5, 10], {3: 5}),
+        ([5, 5, 7.5, 5, 5], {}),  # exactly 1.5 times is not above it
+        ([5, 5, 7.6, 5, 5], {2: 5}),
+        ([5, 20], {1: 5}),
+        ([5], {}),
+        ([1, 1, 3, 1, 3, 1, 1], {2: 1, 4: 1}),
+        ([1, 1, 2, 2, 1, 1], {2: 1, 3: 1}),
+        # Each of two gaps at an end would hide the other if it counted as a neighbour.
+        ([2, 1, 2, 1, 1, 1], {0: 1, 2: 1}),
+        ([1, 1, 1, 2, 1, 2], {3: 1, 5: 1}),
+        # The posterior fossa in thin slices: the step itself is no gap.
+        ([2.5, 2.5, 2.5, 5, 5, 5, 5], {}),
+        ([5, 5, 5, 10, 10, 10], {}),
+        ([10, 10, 10, 5, 5, 5], {}),
+        # Thin slices: a difference within the noise of positions is none.
+        ([0.15, 0.15, 0.24, 0.15, 0.15], {}),
+    ],
+)
+def test_gaps(distances, gaps):
+    found = {gap.after: gap.counted_mm for gap in axis_shares(heights(*distances)).gaps}
+    assert found == pytest.approx(gaps)
+
+
+@pytest.mark.parametrize(
+    ("distances", "changes"),
+    [
+        ([5] * 6, []),
+        ([2.5] * 4 + [5] * 8, [(4, 2.5, 5)]),
+        ([5] * 8 + [2.5] * 4, [(8, 5, 2.5)]),
+        ([2.5] * 6 + [5] * 6 + [2.5] * 6, [(6, 2.5, 5), (12, 5, 2.5)]),
+        ([5, 7], [(1, 5, 7)]),
+        ([5, 5, 7, 7], [(2, 5, 7)]),
+        ([1.25] * 5 + [1.4] * 5, [(5, 1.25, 1.4)]),
+        # Noise: 0.1 mm, or 2 %.
+        ([1.25] * 5 + [1.35] * 5, []),
+        ([10] * 5 + [10.2] * 5, []),
+        # One odd distance, and a rounding pattern, change nothing for good.
+        ([5, 5, 6, 4, 5, 5, 5], []),
+        ([5, 5, 5, 2, 5, 5, 5], []),
+        ([2, 3] * 6, []),
+        ([5, 5, 15, 5, 5], []),
+    ],
+)
+def test_changes_of_spacing(distances, changes):
+    found = [(one.at, one.before_mm, one.after_mm) for one in axis_shares(heights(*distances)).changes]
+    assert found == [pytest.approx(change) for change in changes]
+
+
+def test_a_gap_beside_a_change_hides_neither():
+    axis = axis_shares(heights(*[2.5] * 5, 20, *[5] * 5))
+    assert [gap.after for gap in axis.gaps] == [5]
+    assert [(one.at, one.before_mm, one.after_mm) for one in axis.changes] == [(6, 2.5, 5)]
+
+
+def test_a_single_slice_stands_for_its_thickness():
+    assert axis_shares([7.0], thickness_mm=3).shares_mm == (3,)
+    assert axis_shares([7.0], thickness_mm=3).spacing_mm == 3
+
+
+def test_a_single_slice_of_unknown_thickness_stands_for_nothing_known():
+    assert axis_shares([7.0]).shares_mm is None
+    assert axis_shares([7.0]).spacing_mm is None
+
+
+def test_spacing_is_the_median_and_gaps_do_not_move_it():
+    assert axis_shares(heights(2, 2, 2, 4, 4)).spacing_mm == 2
+    assert axis_shares(heights(5, 20)).spacing_mm == 5
+
+
+@pytest.mark.parametrize(
+    ("distances", "is_even"),
+    [([5, 5.05, 4.95], True), ([5, 5.3, 5], False), ([5, 5, 10, 5, 5], False), ([100, 101.9, 100], True)],
+)
+def test_evenness(distances, is_even):
+    assert axis_shares(heights(*distances)).is_even == is_even
+
+
+@pytest.mark.parametrize("positions", [[], [1, 1], [2, 1], [0, 1, 1]])
+def test_positions_must_ascend(positions):
+    with pytest.raises(ValueError, match="ascending"):
+        axis_shares(positions)
+
+
+@given(st.lists(st.floats(0.2, 20), min_size=1, max_size=60))
+def test_without_gaps_the_shares_fill_the_axis(distances):
+    axis = axis_shares(heights(*distances))
+    if not axis.gaps:
+        outer = (axis.distances_mm[0] + axis.distances_mm[-1]) / 2
+        assert sum(axis.shares_mm or ()) == pytest.approx(float(np.sum(axis.distances_mm) + outer))
+
+
+@given(st.lists(st.floats(0.2, 20), min_size=1, max_size=40))
+def test_feet_to_head_or_head_to_feet_is_the_same(distances):
+    upwards, downwards = axis_shares(heights(*distances)), axis_shares(heights(*reversed(distances)))
+    assert upwards.shares_mm == pytest.approx(tuple(reversed(downwards.shares_mm or ())))
+    assert len(upwards.gaps) == len(downwards.gaps)
