@@ -232,7 +232,7 @@ def test_hanging_up_while_the_study_runs_and_while_another_waits(served: Served)
         kind, body = form(study(slices))
         connections.append(served.raw())
         connections[-1].sendall(request_line() + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    wait_until(lambda: (queue.running, queue.waiting) == (1, 1))
+    wait_until(lambda: (queue.running, queue.waiting, served.engine.batches - batches_before) == (1, 1, 1))
     for connection in connections:
         connection.close()
     wait_until(lambda: queue.taken == 1)  # the one that waited is gone at once, though the engine is held
