@@ -25,12 +25,12 @@ _BONE_HU = 120.0
 # A brighter maximum than this means that the values are not clipped below bone.
 _UNCLIPPED_HU = 200.0
 # Of clipped images the brightest part of the range is bone: resampling and JPEG take a little off the top.
-_TOP = 0.97
+_TOP, _LEAST_TOP_HU = 0.97, 70.0
 # Air and fat lie below, brain, blood and most of the CSF above; clipped at 0 HU, soft is what is off the floor.
 _SOFT_HU, _OFF_FLOOR_HU = -15.0, 2.0
 # Gaps up to twice this are closed: sutures, foramina, thin temporal bone. A craniectomy is wider.
 _REACH_MM = 4.0
-# Bone, and blood that looks like bone, counts as inside up to here from the cavity and in its convex hull …
+# Bone, and blood that looks like bone and dents the cavity, counts as inside up to here from the cavity's convex hull …
 _WALL_MM = 12.0
 # … but for the outer table, which scalp haematomas touch.
 _RIM_MM = 2.0
@@ -87,7 +87,7 @@ class Skull:
         ends = np.array([self._volume.voxels.min(), self._volume.voxels.max()])
         low, high = (float(end) for end in self._hounsfield(ends))
         return (
-            _BONE_HU if high > _UNCLIPPED_HU else low + _TOP * (high - low),
+            _BONE_HU if high > _UNCLIPPED_HU else max(_LEAST_TOP_HU, low + _TOP * (high - low)),
             max(_SOFT_HU, low + _OFF_FLOOR_HU),
         )
 
@@ -129,7 +129,8 @@ def enclosed(
     head = _largest(soft_cells | bone_cells)
     if np.count_nonzero(grown) < _LEAST_PART * np.count_nonzero(ndimage.binary_fill_holes(head)):
         return None
-    wall = ((to_cranium <= _WALL_MM) | _convex_hull(cranium)) & (to_others > _REACH_MM + _RIM_MM)
+    to_hull = _distance_mm(_convex_hull(cranium), cell_mm)
+    wall = (to_hull <= _WALL_MM) & (to_others > _REACH_MM + _RIM_MM)
     cells = (grown | wall)[1:-1, 1:-1]
     rows, columns = bone.shape
     inside: NDArray[np.bool_] = cells.repeat(factors[0], axis=0).repeat(factors[1], axis=1)[:rows, :columns]

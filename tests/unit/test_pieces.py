@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from sigap.imaging.postprocess.pieces import Pieces
+from sigap.imaging.postprocess.region import Region, bounding_box
+
+NEIGHBOURS = {6: ndimage.generate_binary_structure(3, 1), 26: np.ones((3, 3, 3))}
+MASKS = arrays(bool, st.tuples(*[st.integers(1, 6)] * 3))
+
+
+@given(mask=MASKS, connectivity=st.sampled_from([6, 26]))
+@settings(max_examples=300, deadline=None)
+def test_pieces_are_those_that_scipy_finds(mask, connectivity):
+    truth, count = ndimage.label(mask, NEIGHBOURS[connectivity])
+    pieces = Pieces(mask, connectivity)
+    assert pieces.count == count
+    boxes = pieces.boxes()
+    for number in range(1, count + 1):
+        only = np.zeros(count + 1, bool)
+        only[number] = True
+        region = pieces.select(only)
+        piece = region.within(tuple(slice(0, length) for length in mask.shape))
+        first = tuple(int(axis[0]) for axis in np.nonzero(piece))
+        assert np.array_equal(piece, truth == truth[first])
+        assert pieces.at(first) == number
+        assert [[axis.start, axis.stop] for axis in region.box] == boxes[number].tolist()
+        assert np.array_equal(pieces.piece(number, region.box), region.voxels)
+
+
+def test_voxels_at_opposite_edges_are_not_neighbours():
+    mask = np.zeros((2, 3, 3), bool)
+    mask[0, :, 2] = mask[1, :, 0] = True
+    assert Pieces(mask).count == 2
+    rows = np.zeros((2, 3, 3), bool)
+    rows[0, 2], rows[1, 0] = True, True
+    assert Pieces(rows).count == 2
+
+
+def test_weights_count_each_slice_by_its_own():
+    mask = np.zeros((3, 4, 4), bool)
+    mask[0, 0, 0], mask[1:, 2:, 2:] = True, True
+    assert sorted(Pieces(mask).weights(np.array([5, 10, 100]))[1:].tolist()) == [5, 4 * 10 + 4 * 100]
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 0), (2, 3, 4)])
+def test_nothing_has_no_pieces(shape):
+    assert Pieces(np.zeros(shape, bool)).count == 0
+    assert bounding_box(np.zeros(shape, bool)) is None
+
+
+def test_a_region_reads_alike_through_any_box():
+    region = Region.of(np.ones((2, 2, 2), bool), first=(3, 4, 5))
+    assert region.box == (slice(3, 5), slice(4, 6), slice(5, 7))
+    assert region.within((slice(0, 10), slice(0, 10), slice(0, 10))).sum() == 8
+    assert region.within((slice(4, 9), slice(5, 9), slice(0, 6))).sum() == 1
+    assert region.within((slice(0, 2), slice(0, 10), slice(0, 10))).sum() == 0
+    region.remove(Region.of(np.ones((1, 9, 9), bool), first=(4, 0, 0)))
+    assert region.voxels.sum() == 4
