@@ -108,7 +108,8 @@ def _dims(header: Nifti1Header) -> tuple[int, int, int]:
     count, *sizes = (int(size) for size in header["dim"])
     if not 2 <= count <= 7 or any(size < 1 for size in sizes[:count]):
         raise UnreadableInput(
-            "The NIfTI header gives the image an impossible size. Write the file anew from its source.", slug="bad-dims"
+            "The NIfTI header gives the image an impossible size. Write the file anew from its source.",
+            slug="absurd-dimensions",
         )
     if math.prod(sizes[3:count]) != 1:
         raise UnreadableInput(
