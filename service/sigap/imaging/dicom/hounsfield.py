@@ -79,14 +79,14 @@ def to_hounsfield(stored: NDArray[Any], frame: Frame) -> NDArray[Any]:
 def _fill_padding(
     plane: NDArray[Any], stored: NDArray[Any], padding: tuple[int, int], slope: float, intercept: float
 ) -> None:
-    """Give padded pixels -1024 HU, or leave what they are if that is even less."""
+    """Make air of padding, unless what it is rescaled to already is air."""
     low, high = (value * slope + intercept for value in padding)
-    if _LOWEST <= low and high <= AIR_HU:
+    if low >= _LOWEST and high <= _TISSUE_HU[0]:
         return
     is_padding = (stored >= padding[0]) & (stored <= padding[1])
     if high > _TISSUE_HU[0] and low < _TISSUE_HU[1]:
         is_padding = _edge_patches(is_padding)
-    plane[is_padding & ((plane > AIR_HU) | (plane < _LOWEST))] = AIR_HU
+    plane[is_padding & ((plane > _TISSUE_HU[0]) | (plane < _LOWEST))] = AIR_HU
 
 
 def _edge_patches(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -19,8 +19,6 @@ from sigap.imaging.dicom.layout import PixelLayout, find_pixels, read_layout
 from sigap.imaging.dicom.source import open_source
 
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
-# What a file may hold beside its voxels: private elements, the functional groups of an enhanced object.
-_HEADER_ROOM = 256 << 20
 
 
 def read_frames(file: InputFile, limits: Limits) -> tuple[Frame, ...] | Ignored:
@@ -31,7 +29,7 @@ def read_frames(file: InputFile, limits: Limits) -> tuple[Frame, ...] | Ignored:
         UnreadableInput: the file is no DICOM file, damaged, or breaks off before its image.
     """
     try:
-        stream, is_inflated = open_source(file.path, limit_bytes=limits.volume_bytes + _HEADER_ROOM)
+        stream, is_inflated = open_source(file.path, limits)
         with stream:
             return _read(file, stream, ExplicitVRLittleEndian if is_inflated else None)
     except (SigapError, MemoryError):

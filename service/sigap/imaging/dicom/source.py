@@ -10,13 +10,16 @@ from typing import BinaryIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sigap.core.errors import TooLarge, UnreadableInput
+from sigap.core.study import Limits
 
 _PREAMBLE = 128
 _GROUP_LENGTH_ELEMENT = 12
 _CHUNK = 1 << 20
+HEADER_ROOM_BYTES = 256 << 20
+"""What a file may hold beside its voxels: private elements, the functional groups of an enhanced object."""
 
 
-def open_source(path: Path, *, limit_bytes: int) -> tuple[BinaryIO, bool]:
+def open_source(path: Path, limits: Limits) -> tuple[BinaryIO, bool]:
     """Open a file at its start.
 
     A deflated data set comes inflated, in memory and without its file meta information; pydicom would inflate it too, but without a limit.
@@ -25,7 +28,7 @@ def open_source(path: Path, *, limit_bytes: int) -> tuple[BinaryIO, bool]:
         The stream, and whether it was inflated.
 
     Raises:
-        TooLarge: a deflated file unpacks to more than `limit_bytes`.
+        TooLarge: a deflated file unpacks to more than the limits allow.
         UnreadableInput: a deflated file is broken off.
     """
     stream = path.open("rb")
@@ -35,7 +38,7 @@ def open_source(path: Path, *, limit_bytes: int) -> tuple[BinaryIO, bool]:
         return stream, False
     with stream:
         stream.seek(start)
-        return io.BytesIO(_inflate(stream, limit_bytes)), True
+        return io.BytesIO(_inflate(stream, limits.volume_bytes + HEADER_ROOM_BYTES)), True
 
 
 def _deflated_from(stream: BinaryIO) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 
@@ -35,7 +34,7 @@ def stored_planes(image: Image, indices: Sequence[int], limits: Limits) -> Itera
     check_layout(layout)
     decoder = _decoder(layout)
     try:
-        stream, _ = open_source(image.file.path, limit_bytes=limits.volume_bytes + (256 << 20))
+        stream, _ = open_source(image.file.path, limits)
         with stream:
             yield from _decode(decoder, stream, layout, indices)
     except (InputError, MemoryError):
@@ -64,16 +63,15 @@ def check_layout(layout: PixelLayout) -> None:
     )
     if not sound_bits:
         raise UnreadableInput("The number of bits a pixel of a slice makes no sense.", slug="undecodable")
-    if layout.length is not None:
-        needed = layout.rows * layout.columns * layout.bits_allocated // 8 * layout.frames
-        if not layout.syntax.is_encapsulated and min(layout.length, layout.available) < needed:
-            raise truncated()
+    needed = layout.rows * layout.columns * layout.bits_allocated // 8 * layout.frames
+    if not _decoder(layout).is_encapsulated and min(layout.length or 0, layout.available) < needed:
+        raise _truncated()
     own = layout.codestream
     if own is not None and (own.rows, own.columns) != (layout.rows, layout.columns):
         raise UnreadableInput("A slice's compressed pixels have another size than its header says.", slug="undecodable")
 
 
-def truncated() -> UnreadableInput:
+def _truncated() -> UnreadableInput:
     return UnreadableInput(
         "A DICOM file breaks off within its pixels. Export the study again and send it anew.", slug="truncated"
     )
@@ -82,7 +80,7 @@ def truncated() -> UnreadableInput:
 def _decoder(layout: PixelLayout) -> Decoder:
     try:
         return get_decoder(layout.syntax)
-    except NotImplementedError as error:
+    except (NotImplementedError, ValueError) as error:
         raise UnreadableInput(
             "A slice is stored in a transfer syntax that this service does not read. Export the study uncompressed.",
             slug="unknown-transfer-syntax",
@@ -96,7 +94,7 @@ def _decode(
     if decoder.is_encapsulated:
         stream.seek(start)
         if not _is_whole(stream):
-            raise truncated()
+            raise _truncated()
     stream.seek(start)
     # Without an offset table each access to a later frame would read the file from the start: many frames are taken as they come.
     is_stepwise = decoder.is_encapsulated and len(indices) > 1
@@ -107,7 +105,7 @@ def _decode(
             wanted.discard(index)
             yield index, plane >> (layout.high_bit + 1 - layout.bits_stored)
     if wanted:
-        raise truncated()
+        raise _truncated()
 
 
 def _options(layout: PixelLayout) -> dict[str, Any]:
