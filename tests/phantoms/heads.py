@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from phantoms.scenes import grid, unknown_grid
 from sigap.core.grid import Orientation
 from sigap.core.study import Volume
 from sigap.imaging.window import window
-
-from phantoms.scenes import grid, unknown_grid
 
 AIR, FAT, SCALP, BONE, BRAIN, BLOOD = -1000, -90, 45, 900, 34, 68
 SIDE = 256
@@ -20,7 +19,9 @@ BRAIN_MM, BONE_MM, SCALP_MM = (80.0, 65.0), (86.0, 71.0), (95.0, 80.0)
 Mask = NDArray[np.bool_]
 
 
-def ellipse(semi_mm: tuple[float, float], centre_mm: tuple[float, float] = (0.0, 0.0), pixel_mm: float = PIXEL_MM) -> Mask:
+def ellipse(
+    semi_mm: tuple[float, float], centre_mm: tuple[float, float] = (0.0, 0.0), pixel_mm: float = PIXEL_MM
+) -> Mask:
     """Filled, around the middle of the image or beside it."""
     places = (np.arange(SIDE) - (SIDE - 1) / 2) * pixel_mm
     down, right = np.meshgrid(places - centre_mm[0], places - centre_mm[1], indexing="ij")

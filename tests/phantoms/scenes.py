@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ def grid(
 ) -> Grid:
     """An axial grid: columns run to the left, rows to the back, slices up, each of its share."""
     shares = [spacing_mm[0]] * shape[0] if shares_mm is None else list(shares_mm)
-    heights = np.cumsum([0.0, *((one + other) / 2 for one, other in zip(shares, shares[1:], strict=False))])
+    heights = np.cumsum([0.0, *((one + other) / 2 for one, other in itertools.pairwise(shares))])
     return Grid(
         shape=shape,
         spacing_mm=spacing_mm,

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from sigap.imaging.postprocess.pieces import Pieces
@@ -16,7 +19,7 @@ MASKS = arrays(bool, st.tuples(*[st.integers(1, 6)] * 3))
 
 @given(mask=MASKS, connectivity=st.sampled_from([6, 26]))
 @settings(max_examples=300, deadline=None)
-def test_pieces_are_those_that_scipy_finds(mask, connectivity):
+def test_pieces_are_those_that_scipy_finds(mask: NDArray[np.bool_], connectivity: Literal[6, 26]):
     truth, count = ndimage.label(mask, NEIGHBOURS[connectivity])
     pieces = Pieces(mask, connectivity)
     assert pieces.count == count
@@ -49,7 +52,7 @@ def test_weights_count_each_slice_by_its_own():
 
 
 @pytest.mark.parametrize("shape", [(0, 0, 0), (2, 3, 4)])
-def test_nothing_has_no_pieces(shape):
+def test_nothing_has_no_pieces(shape: tuple[int, int, int]):
     assert Pieces(np.zeros(shape, bool)).count == 0
     assert bounding_box(np.zeros(shape, bool)) is None
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
-from phantoms.scenes import BLEED, LESION, ORGAN, box, contract, grid, levels, unknown_grid, volume
+from numpy.typing import NDArray
 
-from sigap.core.contract import Step
+from phantoms.scenes import BLEED, LESION, ORGAN, box, contract, grid, levels, unknown_grid, volume
+from sigap.core.contract import Label, Step
 from sigap.core.errors import Cancelled, ModelError
+from sigap.core.grid import Grid
 from sigap.core.study import Volume
 from sigap.imaging.postprocess import check_steps, segment
 
@@ -13,7 +17,12 @@ SHAPE = (6, 20, 20)
 LARGEST = Step("largest_component", "organ")
 
 
-def run(passed, *steps, labels=(ORGAN,), on=None):
+def run(
+    passed: Mapping[str, NDArray[np.integer]],
+    *steps: Step,
+    labels: tuple[Label, ...] = (ORGAN,),
+    on: Grid | None = None,
+):
     return segment(levels(labels, passed), volume(on or grid(SHAPE)), contract(labels, *steps))
 
 
@@ -27,7 +36,11 @@ def test_without_steps_the_middle_threshold_makes_the_mask():
 
 
 def test_the_largest_piece_stays_and_the_rest_is_counted():
-    passed = box(SHAPE, (0, 4), (0, 5), (0, 5)) + box(SHAPE, (0, 1), (10, 12), (10, 12)) + box(SHAPE, (5, 6), (18, 20), (18, 20))
+    passed = (
+        box(SHAPE, (0, 4), (0, 5), (0, 5))
+        + box(SHAPE, (0, 1), (10, 12), (10, 12))
+        + box(SHAPE, (5, 6), (18, 20), (18, 20))
+    )
     found = run({"organ": passed}, LARGEST)
     assert found.labelmap.sum() == 4 * 25
     assert found.dropped["organ"].components == 2
@@ -138,8 +151,12 @@ def test_each_threshold_is_post_processed_by_itself():
 
 
 def test_nothing_found_is_an_answer():
-    found = run({"organ": np.zeros(SHAPE), "lesion": np.zeros(SHAPE)}, LARGEST, Step("inside", "lesion", {"of": "organ"}),
-                labels=(ORGAN, LESION))
+    found = run(
+        {"organ": np.zeros(SHAPE), "lesion": np.zeros(SHAPE)},
+        LARGEST,
+        Step("inside", "lesion", {"of": "organ"}),
+        labels=(ORGAN, LESION),
+    )
     assert not found.labelmap.any()
     assert found.slice_voxels["lesion"].sum() == 0
     assert found.dropped["organ"].components == 0
@@ -178,7 +195,7 @@ def test_the_volume_is_not_needed_where_no_step_looks_at_it():
         (Step("min_volume", "lesion", {"volume_ml": 1}), "lacks its option 'ml'"),
     ],
 )
-def test_a_contract_with_a_bad_step_is_refused(step, fault):
+def test_a_contract_with_a_bad_step_is_refused(step: Step, fault: str):
     with pytest.raises(ModelError, match=fault):
         check_steps(contract((ORGAN, LESION), step))
 

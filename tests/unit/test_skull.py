@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from phantoms.heads import (
     BLOOD,
     BONE,
@@ -21,7 +23,6 @@ from phantoms.heads import (
     sector,
 )
 from phantoms.scenes import BLEED, contract, grid, levels
-
 from sigap.core.contract import Step
 from sigap.core.grid import Orientation
 from sigap.core.study import Volume
@@ -31,24 +32,24 @@ from sigap.imaging.postprocess.skull import Skull
 CONTRACT = contract((BLEED,), Step("inside_skull", "bleed"))
 
 
-def cavity(hounsfield, kind="hu"):
+def cavity(hounsfield: NDArray[np.float64], kind: str = "hu"):
     return Skull(as_volume(hounsfield, kind), CONTRACT).cavity(0)
 
 
-def part(of, inside):
+def part(of: NDArray[np.bool_], inside: NDArray[np.bool_]):
     return (of & inside).sum() / of.sum()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("noise_hu", [0, 6])
-def test_all_of_the_brain_is_inside_and_the_scalp_is_not(kind, noise_hu):
+def test_all_of_the_brain_is_inside_and_the_scalp_is_not(kind: str, noise_hu: float):
     found = cavity(head(noise_hu=noise_hu), kind)
     assert part(ellipse(BRAIN_MM), found) == 1
     assert part(ellipse(SCALP_MM) & ~ellipse((88.0, 73.0)), found) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scalp_haematoma_goes_and_a_subdural_one_at_the_bone_stays(kind):
+def test_a_scalp_haematoma_goes_and_a_subdural_one_at_the_bone_stays(kind: str):
     scene = head(noise_hu=4)
     scalp = ellipse((20.0, 14.0), (0.0, -78.0)) & ~ellipse((86.0, 71.0))
     subdural = ellipse(BRAIN_MM) & ~ellipse((80.0, 57.0)) & sector(300, 360)
@@ -60,7 +61,7 @@ def test_a_scalp_haematoma_goes_and_a_subdural_one_at_the_bone_stays(kind):
 
 @pytest.mark.parametrize("kind", ["hu80", "hu0to80", "picture"])
 @pytest.mark.parametrize("thickness_mm", [6, 12, 25])
-def test_dense_blood_that_looks_like_bone_stays(kind, thickness_mm):
+def test_dense_blood_that_looks_like_bone_stays(kind: str, thickness_mm: float):
     scene = head(noise_hu=3)
     lens = ellipse(BRAIN_MM) & ellipse((35.0, thickness_mm), (0.0, 65.0))
     scene[lens] = 88
@@ -69,7 +70,7 @@ def test_dense_blood_that_looks_like_bone_stays(kind, thickness_mm):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width_mm", [2, 5])
-def test_a_suture_is_no_gap(kind, width_mm):
+def test_a_suture_is_no_gap(kind: str, width_mm: float):
     scene = head()
     scene[gap_of(width_mm)] = BRAIN
     found = cavity(scene, kind)
@@ -79,14 +80,14 @@ def test_a_suture_is_no_gap(kind, width_mm):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width_mm", [18, 60])
-def test_a_craniectomy_is_no_closed_skull(kind, width_mm):
+def test_a_craniectomy_is_no_closed_skull(kind: str, width_mm: float):
     scene = head()
     scene[gap_of(width_mm)] = BRAIN
     assert cavity(scene, kind) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_closed_head_holder_is_no_skull(kind):
+def test_a_closed_head_holder_is_no_skull(kind: str):
     holder = ellipse((112.0, 110.0)) & ~ellipse((108.0, 106.0))
     scene = head()
     scene[holder] = BONE
@@ -113,7 +114,7 @@ def test_sinuses_and_orbits_are_outside():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_bone_no_cavity(kind):
+def test_no_bone_no_cavity(kind: str):
     scene = head()
     scene[scene == BONE] = BRAIN
     assert cavity(scene, kind) is None
@@ -143,7 +144,7 @@ def test_a_skull_at_the_images_edge():
 
 
 @pytest.mark.parametrize("pixel_mm", [(0.45, 0.45), (0.9, 1.8), (2.0, 2.0)])
-def test_gaps_are_measured_in_millimetres(pixel_mm):
+def test_gaps_are_measured_in_millimetres(pixel_mm: tuple[float, float]):
     factors = [round(mm / 0.45) for mm in pixel_mm]
     fine = np.kron(head(), np.ones((2, 2)))[:: factors[0], :: factors[1]]
     shape = (1, *fine.shape)
@@ -167,7 +168,7 @@ def test_mirroring_and_turning_the_stored_axes_changes_nothing():
                 assert np.array_equal(way.to_canonical(found[None])[0], straight)
 
 
-def as_slice(hounsfield, way):
+def as_slice(hounsfield: NDArray[np.float64], way: Orientation):
     on = grid((1, *hounsfield.shape), (5.0, PIXEL_MM, PIXEL_MM), orientation=way)
     return Volume(np.rint(hounsfield)[None].astype(np.int16), is_hounsfield=True, grid=on)
 
