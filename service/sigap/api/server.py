@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
+
 import structlog
 import uvicorn
 
@@ -26,9 +29,9 @@ def serve(settings: Settings) -> None:
         SettingsError: the data folder or the address cannot be used.
         ModelError: the model repository cannot be used.
     """
+    _check_data(settings)
     logs.configure(settings.log_level)
     log = structlog.stdlib.get_logger("sigap.server")
-    _check_data(settings)
     engine = TorchScriptEngine.load(settings.models)
     try:
         models = {model.name: model.version for model in engine.models()}
@@ -44,7 +47,10 @@ def serve(settings: Settings) -> None:
             ws="none",
         )
         server = uvicorn.Server(config)
-        server.run()
+        # Once stopped, uvicorn raises the signal again: SIGTERM would skip what stands below, SIGINT print a traceback.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            server.run()
         if not server.started:
             raise SystemExit(1)
     finally:
@@ -58,7 +64,7 @@ def _check_data(settings: Settings) -> None:
             return
     except BlockingIOError as error:
         raise SettingsError(
-            "SIGAP_DATA is in use by another server. Stop that one, or give this one its own folder."
+            "SIGAP_DATA is in use by another server. Stop it, or give this one its own folder."
         ) from error
     except OSError as error:
         raise SettingsError(
