@@ -24,7 +24,8 @@ from sigap.core.segmentation import Notice
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
 from sigap.encoders.overlay import choice, contour, write_overlay
 from sigap.encoders.overlay.header import footer_rows, header_rows
-from sigap.encoders.overlay.sheet import draw_overlay
+from sigap.encoders.overlay.numbering import box_on_key_slice
+from sigap.encoders.overlay.sheet import _lesions_caption, draw_overlay
 from sigap.encoders.overlay.text import Row, draw_text, sentence, shortened, text_width
 from sigap.encoders.overlay.tile import Tile, canonical_slice, draw_tile
 
@@ -222,6 +223,35 @@ def test_cautions_are_named() -> None:
     header = words(header_rows(result, 16))
     assert "Geometry warning: gantry tilt" in header
     assert "1 warning: organ cut" in header
+
+
+def test_a_number_stands_beside_its_own_lesion() -> None:
+    # A ring that is open in front and, within its box, a larger square.
+    labelmap = np.zeros((3, 30, 30), np.uint8)
+    labelmap[1, 2:28, 2:28] = labelmap[1, 26:28, 2:28] = 1
+    labelmap[1, :26, 4:26] = 0
+    labelmap[1, 5:20, 8:22] = 1
+    ring, square = labelmap.copy(), labelmap.copy()
+    ring[1, 5:20, 8:22] = 0
+    square[labelmap != 0] = 0
+    square[1, 5:20, 8:22] = 1
+    for mask, box in ((ring, ((2, 28), (2, 28))), (square, ((5, 20), (8, 22)))):
+        lesion = result_of(mask, model=hemorrhage_model()).measurements.lesions[0]
+        assert box_on_key_slice(labelmap, lesion, (1,)) == box
+    assert box_on_key_slice(labelmap, replace(lesion, voxels=5), (1,)) is None
+
+
+def test_of_a_lesion_in_parts_the_largest_is_numbered() -> None:
+    labelmap = np.zeros((3, 30, 30), np.uint8)
+    labelmap[0, 2:28, 2:28] = labelmap[1, 2:4, 2:4] = labelmap[1, 20:28, 20:28] = 1
+    lesion = replace(result_of(labelmap, model=hemorrhage_model()).measurements.lesions[0], key_slice=1)
+    assert box_on_key_slice(labelmap, lesion, (1,)) == ((20, 28), (20, 28))
+
+
+def test_lesions_on_one_slice_are_named_once() -> None:
+    lesions = [replace(lesion_at(0), id=number) for number in (2, 5)]
+    other = replace(lesion_at(0), label="cyst", longest_diameter_mm=None)
+    assert _lesions_caption([*lesions, other]) == "tumour 2: 36 mm, 5: 36 mm, cyst 1"
 
 
 def lesion_at(key_slice: int) -> Lesion:

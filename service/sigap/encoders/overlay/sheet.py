@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,11 +129,16 @@ def _draw_caption(canvas: Image.Image, result: Result, tile: Tile, at: Place) ->
     draw_text(draw, at, number, tile.unit, colour=DIM)
     indent = text_width(number, tile.unit) + tile.unit
     keyed = [lesion for lesion in result.measurements.lesions if canonical_slice(grid, lesion.key_slice) == tile.index]
-    text = ", ".join(_lesion_caption(lesion) for lesion in keyed)
+    text = _lesions_caption(keyed)
     if text:
         draw_text(draw, (at[0] + indent, at[1]), shortened(text, tile.unit, tile.size[0] - indent), tile.unit)
 
 
-def _lesion_caption(lesion: Lesion) -> str:
-    length = "" if lesion.longest_diameter_mm is None else f": {lesion.longest_diameter_mm:.0f} mm"
-    return f"{lesion.label} {lesion.id}{length}"
+def _lesions_caption(lesions: Sequence[Lesion]) -> str:
+    """E.g. `tumour 2: 36 mm, 5: 9 mm`."""
+    parts = []
+    for before, lesion in zip((None, *lesions), lesions, strict=False):
+        name = "" if before is not None and before.label == lesion.label else f"{lesion.label} "
+        length = "" if lesion.longest_diameter_mm is None else f": {lesion.longest_diameter_mm:.0f} mm"
+        parts.append(f"{name}{lesion.id}{length}")
+    return ", ".join(parts)

@@ -58,6 +58,11 @@ def draw_text(
         x += _font(part_size).getlength(part)
 
 
+def halo_of(size: int) -> int:
+    """How thick a dark halo text of a size needs to be read on bone."""
+    return max(2, size // 8)
+
+
 def shortened(text: str, size: int, width: int) -> str:
     """The text, its end cut off where it is too wide."""
     if text_width(text, size) <= width:

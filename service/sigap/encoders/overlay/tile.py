@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,10 @@ from sigap.core.contract import Contract
 from sigap.core.grid import Grid
 from sigap.core.measurement import Lesion
 from sigap.core.result import Result
+from sigap.encoders.labels import mask_of
 from sigap.encoders.overlay.contour import Place, draw_outline
-from sigap.encoders.overlay.text import draw_text, text_width
+from sigap.encoders.overlay.numbering import box_on_key_slice, draw_number
+from sigap.encoders.overlay.text import draw_text, halo_of, text_width
 from sigap.imaging.window import window
 
 _BAND_ROWS = 256
@@ -48,7 +49,7 @@ def draw_tile(canvas: Image.Image, result: Result, tile: Tile, at: Place) -> Non
     _draw_outlines(canvas, labels, contract, tile, at)
     for lesion in result.measurements.lesions:
         if canonical_slice(grid, lesion.key_slice) == tile.index:
-            _draw_number(canvas, lesion, grid, tile, at)
+            _draw_number(canvas, result, lesion, tile, at)
     if grid.is_oriented:
         _draw_marks(canvas, tile, at)
 
@@ -72,45 +73,17 @@ def _paste(canvas: Image.Image, shades: NDArray[np.uint8], size: Place, at: Plac
 
 def _draw_outlines(canvas: Image.Image, labels: NDArray[np.uint8], contract: Contract, tile: Tile, at: Place) -> None:
     for label in contract.labels:
-        mask = _mask_of(labels, contract.family(label.name))
+        mask = mask_of(labels, contract.family(label.name))
         if mask.any():
             width_px = _LINE_PX[label.role] * max(1.0, tile.unit / 16)
             draw_outline(canvas, mask, at=at, size=tile.size, colour=label.colour, width_px=width_px)
 
 
-def _mask_of(labels: NDArray[np.uint8], values: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Where any of the values stands. A look-up by index, as in `isin`, would take eight bytes a pixel."""
-    mask = np.zeros(labels.shape, bool)
-    for value in values:
-        mask |= labels == value
-    return mask
-
-
-def _draw_number(canvas: Image.Image, lesion: Lesion, grid: Grid, tile: Tile, at: Place) -> None:
-    """The lesion's id beside its upper right corner, or its upper left one at the picture's edge."""
-    (left, top), (right, _) = _picture_box(lesion, grid, tile.size)
-    text, size = str(lesion.id), tile.unit
-    width = text_width(text, size)
-    x = right + 4 if right + 4 + width <= tile.size[0] else left - 4 - width
-    y = min(max(0, top - size), tile.size[1] - size)
-    draw_text(ImageDraw.Draw(canvas), (at[0] + max(0, round(x)), at[1] + round(y)), text, size, halo=_halo(size))
-
-
-def _picture_box(lesion: Lesion, grid: Grid, size: Place) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Top left and bottom right x, y of a lesion's bounding box on its tile."""
-    orientation = grid.orientation
-    boxes: list[Any] = [lesion.bounding_box[1], lesion.bounding_box[2]]
-    lengths = [grid.shape[1], grid.shape[2]]
-    if orientation.transpose:
-        boxes, lengths = boxes[::-1], lengths[::-1]
-    edges = []
-    for (first, last), length, flip in zip(
-        boxes, lengths, (orientation.flip_rows, orientation.flip_columns), strict=True
-    ):
-        edges.append((length - last, length - first) if flip else (first, last))
-    (top, bottom), (left, right) = edges
-    across, down = size[0] / lengths[1], size[1] / lengths[0]
-    return (left * across, top * down), (right * across, bottom * down)
+def _draw_number(canvas: Image.Image, result: Result, lesion: Lesion, tile: Tile, at: Place) -> None:
+    values = result.model.contract.family(lesion.label)
+    box = box_on_key_slice(result.segmentation.labelmap, lesion, values)
+    if box is not None:
+        draw_number(canvas, lesion, box, grid=result.study.volume.grid, at=at, size=tile.size, unit=tile.unit)
 
 
 def _draw_marks(canvas: Image.Image, tile: Tile, at: Place) -> None:
@@ -122,8 +95,4 @@ def _draw_marks(canvas: Image.Image, tile: Tile, at: Place) -> None:
         ("A", (width - text_width("A", size)) // 2, inset - 2),
         ("P", (width - text_width("P", size)) // 2, height - inset - size),
     ):
-        draw_text(draw, (at[0] + x, at[1] + y), mark, size, halo=_halo(size))
-
-
-def _halo(size: int) -> int:
-    return max(2, size // 8)
+        draw_text(draw, (at[0] + x, at[1] + y), mark, size, halo=halo_of(size))
