@@ -35,11 +35,11 @@ class ThresholdLevels:
         count, _, rows, columns = probabilities.shape
         packed = np.zeros((len(self._packed), count, rows, columns), np.uint8)
         for position, label in enumerate(self.labels):
-            # A 256-entry table: one pass over the pixels for three comparisons.
-            steps = [math.ceil(round(255 * threshold, 9)) for threshold in label.thresholds]
-            table = np.searchsorted(steps, np.arange(256), side="right").astype(np.uint8)
             byte, place = divmod(position, _LABELS_A_BYTE)
-            packed[byte] |= table[probabilities[:, position]] << (2 * place)
+            for threshold in label.thresholds:
+                # Rounded, so that a threshold itself passes whatever the last bit of 255 times it.
+                step = math.ceil(round(255 * threshold, 9))
+                packed[byte] += (probabilities[:, position] >= step).view(np.uint8) << np.uint8(2 * place)
         return packed
 
     def mask(self, name: str, threshold: int, box: Box | None = None) -> NDArray[np.bool_]:
