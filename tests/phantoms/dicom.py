@@ -242,18 +242,18 @@ def write_enhanced(
         if name in dataset:
             delattr(dataset, name)
     common = Dataset()
-    common.PixelMeasuresSequence = [_item(PixelSpacing=list(spacing_mm[1:]), SliceThickness=spacing_mm[0])]
-    common.PlaneOrientationSequence = [_item(ImageOrientationPatient=list(orientation))]
+    common.PixelMeasuresSequence = [item(PixelSpacing=list(spacing_mm[1:]), SliceThickness=spacing_mm[0])]
+    common.PlaneOrientationSequence = [item(ImageOrientationPatient=list(orientation))]
     common.PixelValueTransformationSequence = [
-        _item(RescaleSlope=slope, RescaleIntercept=maker.intercept, RescaleType="HU")
+        item(RescaleSlope=slope, RescaleIntercept=maker.intercept, RescaleType="HU")
     ]
-    common.CTReconstructionSequence = [_item(ConvolutionKernel="FC13")]
+    common.CTReconstructionSequence = [item(ConvolutionKernel="FC13")]
     shared(common)
     frames = []
     for index, position in enumerate(positions_lps_mm):
         groups = Dataset()
-        groups.PlanePositionSequence = [_item(ImagePositionPatient=[round(float(value), 6) for value in position])]
-        groups.FrameContentSequence = [_item(FrameAcquisitionNumber=1, StackID="1", InStackPositionNumber=index + 1)]
+        groups.PlanePositionSequence = [item(ImagePositionPatient=[round(float(value), 6) for value in position])]
+        groups.FrameContentSequence = [item(FrameAcquisitionNumber=1, StackID="1", InStackPositionNumber=index + 1)]
         per_frame(index, groups)
         frames.append(groups)
     dataset.SharedFunctionalGroupsSequence = Items([common])
@@ -388,8 +388,10 @@ def _encode(plane: NDArray[Any], syntax: UID, signed: bool) -> bytes:
         return bytes(imagecodecs.ljpeg_encode(plane.view(np.uint16), bitspersample=16))
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         return bytes(imagecodecs.jpegls_encode(plane.view(np.uint16), level=0 if syntax == JPEG_LS else 2))
-    if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
+    if syntax == JPEG_BASELINE:
         return bytes(imagecodecs.jpeg8_encode(plane.astype(np.uint8), level=95))
+    if syntax == JPEG_EXTENDED:
+        return bytes(imagecodecs.jpeg8_encode(plane.astype(np.uint16), level=98, bitspersample=12))
     if syntax in (JPEG_2000, JPEG_2000_LOSSY):
         lossless = syntax == JPEG_2000
         return bytes(
@@ -415,7 +417,7 @@ def _rle(plane: NDArray[Any]) -> bytes:
 
 
 def _patient(sop_class: UID, identity: Identity) -> Dataset:
-    return _item(
+    return item(
         SOPClassUID=sop_class,
         SOPInstanceUID=generate_uid(),
         StudyInstanceUID=identity.study,
@@ -441,7 +443,8 @@ def _image_header(sop_class: UID, identity: Identity, maker: Maker, slope: float
     return dataset
 
 
-def _item(**attributes: Any) -> Dataset:
+def item(**attributes: Any) -> Dataset:
+    """A data set of these attributes."""
     dataset = Dataset()
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)

@@ -37,11 +37,21 @@ def test_lossless_syntaxes_keep_every_number(tmp_path: Path, syntax: UID, maker:
 
 
 @pytest.mark.parametrize(
-    ("syntax", "error_hu"), [(phantom.JPEG_LS_NEAR, 2), (phantom.HTJ2K_LOSSY, 2)], ids=["JPEG-LS", "HT-J2K"]
+    ("syntax", "error_hu"),
+    [(phantom.JPEG_LS_NEAR, 2), (phantom.HTJ2K_LOSSY, 2), (phantom.JPEG_EXTENDED, 40)],
+    ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_lossy_syntaxes_are_close(tmp_path: Path, syntax: UID, error_hu: int) -> None:
-    voxels = voxels_of(phantom.write_series(tmp_path, VOXELS, syntax=syntax))
-    assert np.abs(voxels.astype(int) - VOXELS).max() <= error_hu
+    study = read(phantom.write_series(tmp_path, VOXELS, syntax=syntax, maker=phantom.SIEMENS))
+    assert np.abs(study.volume.voxels.astype(int) - VOXELS).max() <= error_hu
+    assert [reason.code for reason in study.geometry.reasons] == ["lossy"]
+
+
+def test_eight_bit_jpeg(tmp_path: Path) -> None:
+    eight = phantom.Maker(signed=False, bits_stored=8, intercept=-100, tags={"BitsAllocated": 8})
+    voxels = np.clip(phantom.body((2, 24, 28)), -100, 100)
+    study = read(phantom.write_series(tmp_path, voxels, syntax=phantom.JPEG_BASELINE, maker=eight))
+    assert np.abs(study.volume.voxels.astype(int) - voxels).max() <= 40
 
 
 @pytest.mark.parametrize("syntax", EVERY_LOSSLESS, ids=lambda syntax: syntax.name)

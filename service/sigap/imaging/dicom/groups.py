@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
@@ -74,9 +74,9 @@ def frames_of(image: Image, header: Header) -> tuple[Frame, ...]:
     own = header.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
     count = image.layout.frames
     if not shared and not own:
+        plain = plain_frame(image, header)
         # A plain image with several frames cannot say where the second one lies; then nothing is known of any.
-        groups: tuple[Header, ...] = () if count == 1 else (_NOTHING,)
-        return tuple(_frame(image, index, _Place(header, groups)) for index in range(count))
+        return (plain,) if count == 1 else tuple(replace(plain, index=index, position_mm=None) for index in range(count))
     if len(own) != count:
         raise UnreadableInput(
             "An enhanced CT object describes another number of frames than it announces. Send it again.",

@@ -19,6 +19,8 @@ from sigap.imaging.dicom.layout import PixelLayout, find_pixels, read_layout
 from sigap.imaging.dicom.source import open_source
 
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+DIRECTORY = "A DICOM directory; the files that it lists are read themselves."
+"""Why a DICOMDIR is ignored."""
 
 
 def read_frames(file: InputFile, limits: Limits) -> tuple[Frame, ...] | Ignored:
@@ -26,7 +28,7 @@ def read_frames(file: InputFile, limits: Limits) -> tuple[Frame, ...] | Ignored:
 
     Raises:
         TooLarge: a deflated file unpacks to more than the limits allow.
-        UnreadableInput: the file is no DICOM file, damaged, or breaks off before its image.
+        UnreadableInput: the file is damaged, breaks off before its image, or is a CT image without pixels.
     """
     try:
         stream, is_inflated = open_source(file.path, limits)
@@ -43,13 +45,15 @@ def _read(file: InputFile, stream: BinaryIO, syntax: UID | None) -> tuple[Frame,
     header = Header(dataset)
     sop_class = header.text(tags.SOP_CLASS_UID) or Header(dataset.file_meta).text(tags.MEDIA_STORAGE_SOP_CLASS_UID)
     if sop_class == _DIRECTORY_CLASS:
-        return Ignored(file.name, "A DICOM directory; the files that it lists are read themselves.")
+        return Ignored(file.name, DIRECTORY)
     place = find_pixels(stream, dataset)
-    if place is None and (sop_class in CT_CLASSES or sop_class is None) and _is_broken_off(stream, header):
+    if header.is_cut:
         raise _broken_off()
     image = _image(file, header, dataset, sop_class, read_layout(header, dataset, place, syntax))
-    if place is None and not image.is_ct:
+    if place is None and sop_class is not None and not image.is_ct:
         return Ignored(file.name, f"{class_name(sop_class)}: holds no image.")
+    if place is None:
+        raise _broken_off() if sop_class is None or _is_broken_off(stream) else _without_pixels()
     return frames_of(image, header) if image.is_ct else (plain_frame(image, header),)
 
 
@@ -59,16 +63,20 @@ def class_name(sop_class: str | None) -> str:
     return uid.name if uid.name != uid else "An object of an unknown kind"
 
 
-def _is_broken_off(stream: BinaryIO, header: Header) -> bool:
-    """Whether the last element promised more bytes than the file has."""
+def _is_broken_off(stream: BinaryIO) -> bool:
+    """Whether the last element, one that was skipped, promised more bytes than the file has."""
     place = stream.tell()
-    return header.is_cut or place > stream.seek(0, os.SEEK_END)
+    return place > stream.seek(0, os.SEEK_END)
 
 
 def _broken_off() -> UnreadableInput:
     return UnreadableInput(
         "A DICOM file is damaged or breaks off. Export the study again and send it anew.", slug="truncated"
     )
+
+
+def _without_pixels() -> UnreadableInput:
+    return UnreadableInput("A CT image has no pixels. Export the images themselves, not their headers.", slug="no-pixels")
 
 
 def _image(file: InputFile, header: Header, dataset: FileDataset, sop_class: str | None, layout: PixelLayout) -> Image:

@@ -11,6 +11,7 @@ from pydicom.pixels.decoders.base import Decoder, get_decoder
 from sigap.core.errors import InputError, UnreadableInput
 from sigap.core.study import Limits
 from sigap.imaging.dicom.frames import Image
+from sigap.imaging.dicom.jpeg12 import decode_jpeg12, is_jpeg12
 from sigap.imaging.dicom.layout import PixelLayout
 from sigap.imaging.dicom.source import open_source
 
@@ -96,16 +97,24 @@ def _decode(
         if not _is_whole(stream):
             raise _truncated()
     stream.seek(start)
-    # Without an offset table each access to a later frame would read the file from the start: many frames are taken as they come.
-    is_stepwise = decoder.is_encapsulated and len(indices) > 1
+    # Without an offset table each access to a later frame would read from the start: several frames are taken as they come.
+    comes_whole = is_jpeg12(layout) or (decoder.is_encapsulated and len(indices) > 1)
+    order = range(layout.frames) if comes_whole else indices
     wanted = set(indices)
-    planes = decoder.iter_array(stream, indices=None if is_stepwise else list(indices), raw=True, **_options(layout))
-    for index, (plane, _) in zip(range(layout.frames) if is_stepwise else indices, planes, strict=False):
+    for index, plane in zip(order, _planes(decoder, stream, layout, None if comes_whole else list(indices)), strict=False):
         if index in wanted:
             wanted.discard(index)
             yield index, plane >> (layout.high_bit + 1 - layout.bits_stored)
     if wanted:
         raise _truncated()
+
+
+def _planes(
+    decoder: Decoder, stream: BinaryIO, layout: PixelLayout, indices: list[int] | None
+) -> Iterator[NDArray[Any]]:
+    if is_jpeg12(layout):
+        return decode_jpeg12(stream, layout)
+    return (plane for plane, _ in decoder.iter_array(stream, indices=indices, raw=True, **_options(layout)))
 
 
 def _options(layout: PixelLayout) -> dict[str, Any]:

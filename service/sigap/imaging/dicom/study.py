@@ -16,7 +16,7 @@ from sigap.imaging.dicom.hounsfield import read_volume
 from sigap.imaging.dicom.patients import check_patients
 from sigap.imaging.dicom.places import Placed, place
 from sigap.imaging.dicom.quiet import quiet
-from sigap.imaging.dicom.reading import read_frames
+from sigap.imaging.dicom.reading import DIRECTORY, read_frames
 from sigap.imaging.dicom.series import Series, group_series
 from sigap.imaging.dicom.stack import build_grid
 
@@ -63,7 +63,6 @@ class _Reading:
         series = self._choose(self._headers(files))
         self._frames = series.frames
         self._reasons += check_agreement(series.frames)
-        self._check_pixels_are_there()
         placed = self._one_slice_a_place(place(series.frames))
         self._stop_if_refused()
         if placed is None:
@@ -82,6 +81,8 @@ class _Reading:
                 self._ignored.append(found)
             else:
                 frames += found
+        if not frames and self._ignored and all(entry.reason == DIRECTORY for entry in self._ignored):
+            raise UnreadableInput("There is a DICOMDIR but none of the images that it lists.", slug="no-pixels")
         kept, repeated = drop_repeated_files(frames)
         self._ignored += repeated
         return kept
@@ -96,14 +97,6 @@ class _Reading:
         if choice.series is None:
             raise self._refusal()
         return choice.series
-
-    def _check_pixels_are_there(self) -> None:
-        without = sum(frame.image.layout.offset is None for frame in self._frames)
-        if without:
-            raise UnreadableInput(
-                f"{without} of {len(self._frames)} slices have no pixels. Export the images themselves, not their headers.",
-                slug="no-pixels",
-            )
 
     def _one_slice_a_place(self, placed: Placed | None) -> Placed | None:
         """Settle acquisitions first: what tells two slices of one place apart is no duplicate."""
