@@ -36,9 +36,9 @@ def head(folder: Path) -> tuple[Path, str]:
     return (sample, "the head sample") if sample.exists() else (nifti(folder / "head.nii.gz", 32), "a phantom")
 
 
-def nifti(path: Path, slices: int) -> Path:
+def nifti(path: Path, slices: int, organ_share: float = 0.2) -> Path:
     """A phantom of `slices` x 512 x 512 voxels, int16; a gzipped one where the name says so."""
-    voxels = body((slices, 512, 512))
+    voxels = body((slices, 512, 512), organ_share)
     nibabel.save(nibabel.Nifti1Image(voxels.transpose(2, 1, 0), np.diag([-0.7, -0.7, 1.0, 1.0])), path)
     return path
 
@@ -49,13 +49,20 @@ def dicom(folder: Path, slices: int) -> Path:
     return folder
 
 
-def body(shape: tuple[int, int, int]) -> NDArray[np.int16]:
-    """Air around a tube of organ, which holds a rod of lesion and a hole every few slices."""
+def body(shape: tuple[int, int, int], organ_share: float = 0.2) -> NDArray[np.int16]:
+    """Air around a tube of organ, which holds a rod of lesion and a hole every few slices.
+
+    Args:
+        shape: (slices, rows, columns).
+        organ_share: how much of the volume is organ; a liver takes less than a twentieth of a CT of the whole trunk.
+    """
     rows, columns = np.mgrid[-1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]
-    plane = np.where(rows**2 + columns**2 < 0.8, toy.ORGAN_HU, toy.AIR_HU).astype(np.int16)
-    plane[(rows - 0.3) ** 2 + columns**2 < 0.02] = toy.LESION_HU
+    radius_squared = rows**2 + columns**2
+    plane = np.where(radius_squared < 4 * organ_share / np.pi, toy.ORGAN_HU, toy.AIR_HU).astype(np.int16)
+    plane[radius_squared < 0.02] = toy.LESION_HU
     voxels = np.broadcast_to(plane, shape).copy()
-    voxels[::7, 100:110, 250:260] = toy.AIR_HU
+    middle, quarter = shape[2] // 2, shape[1] // 8
+    voxels[::7, middle + quarter : middle + quarter + 10, middle : middle + 10] = toy.AIR_HU
     return voxels
 
 

@@ -103,7 +103,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     for row in outcomes:
         state = f"[{_STYLES[row.state]}]{row.state}[/]"
         cells = [_cell(row, name) for name in columns]
-        remarks = row.message or ", ".join(row.remarks)
+        remarks = ", ".join(row.remarks) or row.problem
         shown.add_row(escape(row.input), state, row.geometry, *cells, escape(remarks))
     return shown
 
