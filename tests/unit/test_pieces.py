@@ -28,7 +28,8 @@ def test_pieces_are_those_that_scipy_finds(mask: NDArray[np.bool_], connectivity
         only = np.zeros(count + 1, bool)
         only[number] = True
         region = pieces.select(only)
-        piece = region.within(tuple(slice(0, length) for length in mask.shape))
+        piece = np.zeros(mask.shape, bool)
+        piece[region.box] = region.voxels
         first = tuple(int(axis[0]) for axis in np.nonzero(piece))
         assert np.array_equal(piece, truth == truth[first])
         assert pieces.at(first) == number
@@ -57,11 +58,15 @@ def test_nothing_has_no_pieces(shape: tuple[int, int, int]):
     assert bounding_box(np.zeros(shape, bool)) is None
 
 
-def test_a_region_reads_alike_through_any_box():
+def test_what_regions_have_in_common():
     region = Region.of(np.ones((2, 2, 2), bool), first=(3, 4, 5))
     assert region.box == (slice(3, 5), slice(4, 6), slice(5, 7))
-    assert region.within((slice(0, 10), slice(0, 10), slice(0, 10))).sum() == 8
-    assert region.within((slice(4, 9), slice(5, 9), slice(0, 6))).sum() == 1
-    assert region.within((slice(0, 2), slice(0, 10), slice(0, 10))).sum() == 0
-    region.remove(Region.of(np.ones((1, 9, 9), bool), first=(4, 0, 0)))
+    below = Region.of(np.ones((1, 9, 9), bool), first=(4, 0, 0))
+    assert region.common(below).box == (slice(4, 5), slice(4, 6), slice(5, 7))
+    assert below.common(region).voxels.sum() == 4
+    assert region.common(Region.of(np.ones((2, 2, 2), bool))).is_empty
+    assert region.common(Region.empty()).is_empty
+    region.remove(below)
+    assert region.voxels.sum() == 4
+    region.remove(Region.empty())
     assert region.voxels.sum() == 4

@@ -36,9 +36,9 @@ class Region:
         bounds = bounding_box(mask)
         if bounds is None:
             return cls.empty()
-        # A copy, unless nothing is cropped: a view would keep the whole mask in memory.
         voxels = mask[bounds]
-        return cls(bounds, voxels if voxels.shape == mask.shape else voxels.copy()).moved(first)
+        # A view keeps the whole mask in memory: a much smaller copy lets it go.
+        return cls(bounds, voxels.copy() if 2 * voxels.size < mask.size else voxels).moved(first)
 
     @property
     def is_empty(self) -> bool:
@@ -53,12 +53,11 @@ class Region:
         slices, rows, columns = (slice(axis.start + n, axis.stop + n) for axis, n in zip(self.box, by, strict=True))
         return Region((slices, rows, columns), self.voxels)
 
-    def within(self, box: Box) -> NDArray[np.bool_]:
-        """This region over another box, as a new array; what lies outside the box is left out."""
-        mask = np.zeros(tuple(axis.stop - axis.start for axis in box), bool)
-        here, there = _overlap(self.box, box)
-        mask[there] = self.voxels[here]
-        return mask
+    def common(self, other: Region) -> Region:
+        """What lies in both."""
+        here, there = _overlap(self.box, other.box)
+        first = [place.start + start for place, start in zip(here, self.first, strict=True)]
+        return Region.of(self.voxels[here] & other.voxels[there], (first[0], first[1], first[2]))
 
     def remove(self, other: Region) -> None:
         """Clear another region's voxels in place."""

@@ -43,7 +43,7 @@ def segment(
     warnings: tuple[Notice, ...] = ()
     for threshold in range(3):
         check()
-        regions = {name: _region(levels, name, threshold, box) for name, box in boxes.items()}
+        regions = _Regions(levels, threshold, boxes)
         for step in contract.postprocess:
             check()
             regions[step.label] = run_step(step, Scene(volume.grid, skull, regions))
@@ -54,13 +54,25 @@ def segment(
         if threshold == _MASK:
             labelmap[whole] = values
             for name, box in boxes.items():
-                raw = _region(levels, name, threshold, box)
+                raw = read_region(levels, name, threshold, box)
                 dropped[name] = _dropped(raw, _family(name, regions, contract), volume)
             warnings = _skull_warnings(contract, skull, voxels)
     return Segmentation(labelmap, dropped, voxels, warnings)
 
 
-def _region(levels: ThresholdLevels, name: str, threshold: int, box: Box | None) -> Region:
+class _Regions(dict[str, Region]):
+    """Every label at one threshold, read when first asked for: before its steps a label may lie all over the volume."""
+
+    def __init__(self, levels: ThresholdLevels, threshold: int, boxes: Mapping[str, Box | None]) -> None:
+        super().__init__()
+        self._levels, self._threshold, self._boxes = levels, threshold, boxes
+
+    def __missing__(self, name: str) -> Region:
+        self[name] = read_region(self._levels, name, self._threshold, self._boxes[name])
+        return self[name]
+
+
+def read_region(levels: ThresholdLevels, name: str, threshold: int, box: Box | None) -> Region:
     """A label's voxels at a threshold, read slice by slice: all levels at once, unpacked, take more bytes than it."""
     if box is None:
         return Region.empty()
@@ -73,7 +85,7 @@ def _region(levels: ThresholdLevels, name: str, threshold: int, box: Box | None)
 
 def _compose(regions: Mapping[str, Region], contract: Contract) -> tuple[Box, NDArray[np.uint8]]:
     """The labelmap over the smallest box; a contained label comes after its parent, and overwrites it."""
-    found = [region.box for region in regions.values() if not region.is_empty]
+    found = [regions[label.name].box for label in contract.labels if not regions[label.name].is_empty]
     if not found:
         return Region.empty().box, np.zeros((0, 0, 0), np.uint8)
     box = union_box(found)

@@ -137,7 +137,7 @@ def fill_holes(region: Region, scene: Scene) -> Region:
 
 def inside(region: Region, scene: Scene, *, of: str) -> Region:
     """Keep what lies in another label's region, as the steps before left it."""
-    return Region.of(region.voxels & scene.regions[of].within(region.box), region.first)
+    return region.common(scene.regions[of])
 
 
 def inside_skull(region: Region, scene: Scene) -> Region:
