@@ -1,5 +1,6 @@
 """Every code of the geometry table: the fault gives exactly that code, and clean series of four makers give none."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,10 @@ def perfusion(*, clock: bool) -> Callable[[Path], object]:
         for point in range(8):
 
             def tags(index: int, point: int = point) -> dict[str, Any]:
-                time = {"AcquisitionTime": f"1012{point:02d}.{index:03d}", "ContentTime": f"1012{point:02d}.{index:03d}"}
+                time = {
+                    "AcquisitionTime": f"1012{point:02d}.{index:03d}",
+                    "ContentTime": f"1012{point:02d}.{index:03d}",
+                }
                 return time if clock else {"TemporalPositionIdentifier": point + 1}
 
             voxels = phantom.body((4, 24, 28), seed=point)
@@ -204,6 +208,9 @@ SOUND = {
     "an acquisition a slice": series(per_slice=lambda index: {"AcquisitionNumber": index + 1}),
     "blocks, one kernel each": series(per_slice=lambda index: {"ConvolutionKernel": "B30f" if index < 6 else "B60f"}),
     "a block rescanned": series(per_slice=lambda index: {"AcquisitionNumber": 2 if 4 <= index < 8 else 1}),
+    "times that swap near a heartbeat": series(
+        per_slice=lambda index: {"AcquisitionTime": f"09000{(0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1)[index]}"}
+    ),
     "trigger times that alternate": series(per_slice=lambda index: {"TriggerTime": 700 + 10 * (index % 2)}),
     "one name in two spellings": every_second(PatientName="PHANTOM SIGAP^^^"),
     "no name in some": every_second(PatientName="", PatientID="", PatientBirthDate=""),
@@ -240,10 +247,18 @@ FAULTS = [
     Case("colour in ct storage", tagged(PhotometricInterpretation="PALETTE COLOR"), {"not_ct": REFUSED}),
     Case("a report alone", lambda folder: report(folder, phantom.Identity()), {"not_ct": REFUSED}),
     Case("nothing but a localizer", lambda folder: scout(folder, phantom.Identity()), {"localizer": REFUSED}),
-    Case("an axial series called localizer", tagged(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), {"localizer": REFUSED}),
+    Case(
+        "an axial series called localizer",
+        tagged(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+        {"localizer": REFUSED},
+    ),
     Case("a coronal series", series(orientation=phantom.CORONAL), {"not_axial": REFUSED}),
     Case("a sagittal series", series(orientation=phantom.SAGITTAL), {"not_axial": REFUSED}),
-    Case("a single coronal slice", lambda folder: phantom.write_series(folder, VOXELS[:1], orientation=phantom.CORONAL), {"not_axial": REFUSED}),
+    Case(
+        "a single coronal slice",
+        lambda folder: phantom.write_series(folder, VOXELS[:1], orientation=phantom.CORONAL),
+        {"not_axial": REFUSED},
+    ),
     Case("50 degrees off", series(orientation=(1, 0, 0, 0, 0.642788, 0.766044)), {"not_axial": REFUSED}),
     Case("no pixel spacing", tagged(PixelSpacing=REMOVE), {"no_spacing": REFUSED}),
     Case("an empty pixel spacing", tagged(PixelSpacing=None), {"no_spacing": REFUSED}),
@@ -256,7 +271,11 @@ FAULTS = [
     Case("parallel directions", tagged(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), {"no_spacing": REFUSED}),
     Case("no direction", tagged(ImageOrientationPatient=[0, 0, 0, 0, 0, 0]), {"no_spacing": REFUSED}),
     Case("a direction of length 2", tagged(ImageOrientationPatient=[2, 0, 0, 0, 1, 0]), {"no_spacing": REFUSED}),
-    Case("directions at 80 degrees", tagged(ImageOrientationPatient=[1, 0, 0, 0.173648, 0.984808, 0]), {"no_spacing": REFUSED}),
+    Case(
+        "directions at 80 degrees",
+        tagged(ImageOrientationPatient=[1, 0, 0, 0.173648, 0.984808, 0]),
+        {"no_spacing": REFUSED},
+    ),
     Case(
         "one slice without thickness",
         lambda folder: phantom.write_series(folder, VOXELS[:1], tags={"SliceThickness": REMOVE}),
@@ -288,16 +307,32 @@ FAULTS = [
         {"mixed_size": REFUSED},
     ),
     Case("two pixel spacings", one_slice(PixelSpacing=[1.01, 1.01]), {"mixed_size": REFUSED}),
-    Case("two orientations", one_slice(ImageOrientationPatient=[0.9998477, 0.0174524, 0, -0.0174524, 0.9998477, 0]), {"mixed_size": REFUSED}),
+    Case(
+        "two orientations",
+        one_slice(ImageOrientationPatient=[0.9998477, 0.0174524, 0, -0.0174524, 0.9998477, 0]),
+        {"mixed_size": REFUSED},
+    ),
     Case("a slice turned over", one_slice(ImageOrientationPatient=[-1, 0, 0, 0, 1, 0]), {"mixed_size": REFUSED}),
-    Case("a coronal slice among axial ones", one_slice(ImageOrientationPatient=list(phantom.CORONAL)), {"mixed_size": REFUSED}),
+    Case(
+        "a coronal slice among axial ones",
+        one_slice(ImageOrientationPatient=list(phantom.CORONAL)),
+        {"mixed_size": REFUSED},
+    ),
     Case("two frames of reference", one_slice(FrameOfReferenceUID="1.2.3"), {"mixed_frame_of_reference": REFUSED}),
     Case("acquisitions that alternate", every_second(AcquisitionNumber=7), {"interleaved_acquisitions": REFUSED}),
     Case("kernels that alternate", every_second(ConvolutionKernel="FC52"), {"interleaved_acquisitions": REFUSED}),
+    Case("energies that alternate", every_second(KVP="80"), {"interleaved_acquisitions": REFUSED}),
+    Case(
+        "times that alternate",
+        series(per_slice=lambda index: {"AcquisitionTime": ("090000", "090130")[index % 2]}),
+        {"interleaved_acquisitions": REFUSED},
+    ),
     Case("acquisitions of the same places", twice(AcquisitionNumber=7), {"interleaved_acquisitions": REFUSED}),
     Case("kernels of the same places", twice(ConvolutionKernel="FC52"), {"interleaved_acquisitions": REFUSED}),
     Case("energies of the same places", twice(KVP="80"), {"interleaved_acquisitions": REFUSED}),
-    Case("phases of the same places", twice(NominalPercentageOfCardiacPhase=40.0), {"interleaved_acquisitions": REFUSED}),
+    Case(
+        "phases of the same places", twice(NominalPercentageOfCardiacPhase=40.0), {"interleaved_acquisitions": REFUSED}
+    ),
     Case("trigger times of the same places", twice(TriggerTime="400"), {"interleaved_acquisitions": REFUSED}),
     Case("times of the same places", twice(ContentTime="120000"), {"interleaved_acquisitions": REFUSED}),
     Case("time points, numbered", perfusion(clock=False), {"interleaved_acquisitions": REFUSED}),
@@ -313,18 +348,29 @@ FAULTS = [
     Case("a gap at the feet", heights(0, 10, 15, 20, 25), {"missing_slices": WARNING}),
     Case("a gap at the head", heights(0, 5, 10, 15, 25), {"missing_slices": WARNING}),
     Case("another spacing for good", heights(0, 2.5, 5, 7.5, 12.5, 17.5, 22.5, 27.5), {"mixed_spacing": WARNING}),
-    Case("a gap and another spacing", heights(0, 2, 4, 6, 20, 24, 28, 32), {"missing_slices": WARNING, "mixed_spacing": WARNING}),
+    Case(
+        "a gap and another spacing",
+        heights(0, 2, 4, 6, 20, 24, 28, 32),
+        {"missing_slices": WARNING, "mixed_spacing": WARNING},
+    ),
     Case("a tilt", gantry(12), {"gantry_tilt": WARNING}),
     Case("a tilt the other way", gantry(-12), {"gantry_tilt": WARNING}),
     Case("a tilt of one degree", gantry(1), {"gantry_tilt": WARNING}),
-    Case("positions that drift sideways", series(positions_lps_mm=phantom.even_positions(12, 5) + np.arange(12)[:, None] * [0.5, 0, 0]), {"gantry_tilt": WARNING}),
+    Case(
+        "positions that drift sideways",
+        series(positions_lps_mm=phantom.even_positions(12, 5) + np.arange(12)[:, None] * [0.5, 0, 0]),
+        {"gantry_tilt": WARNING},
+    ),
     Case("a lossy syntax", series(syntax=phantom.JPEG_2000_LOSSY), {"lossy": WARNING}),
     Case("near lossless", series(syntax=phantom.JPEG_LS_NEAR), {"lossy": WARNING}),
     Case("declared lossy", tagged(LossyImageCompression="01"), {"lossy": WARNING}),
     Case("one slice declared lossy", one_slice(LossyImageCompression="01"), {"lossy": WARNING}),
     Case(
         "three faults at once",
-        series(tags={"RescaleSlope": REMOVE}, per_slice=lambda index: {"PixelSpacing": [1 + index % 2, 1], "PatientID": str(index)}),
+        series(
+            tags={"RescaleSlope": REMOVE},
+            per_slice=lambda index: {"PixelSpacing": [1 + index % 2, 1], "PatientID": str(index)},
+        ),
         {"several_patients": REFUSED, "not_hounsfield": REFUSED, "mixed_size": REFUSED},
     ),
 ]
@@ -348,3 +394,4 @@ def test_a_fault_gives_its_code_and_no_other(tmp_path, case):
     verdict = verdict_of(tmp_path)
     assert codes_of(verdict) == case.codes
     assert all(reason.message.endswith(".") for reason in verdict.reasons)
+    json.dumps(verdict.as_json(), allow_nan=False)

@@ -57,7 +57,9 @@ def test_what_is_no_slice_is_named_with_its_reason(tmp_path: Path) -> None:
     paths = phantom.write_series(tmp_path, VOXELS, identity=identity)
     other = identity.another_series()
     phantom.write_report(tmp_path / "sr" / "report", identity=other)
-    phantom.write_report(tmp_path / "pr" / "state", identity=other, sop_class=UID("1.2.840.10008.5.1.4.1.1.11.1"), modality="PR")
+    phantom.write_report(
+        tmp_path / "pr" / "state", identity=other, sop_class=UID("1.2.840.10008.5.1.4.1.1.11.1"), modality="PR"
+    )
     phantom.write_secondary_capture(tmp_path / "sc" / "page", identity=other)
     phantom.write_localizer(tmp_path / "scout", identity=other)
     (tmp_path / "twice").write_bytes(paths[3].read_bytes())
@@ -157,7 +159,9 @@ def test_an_unknown_series(tmp_path: Path) -> None:
         (lambda folder, identity: phantom.write_localizer(folder, identity=identity), "localizer"),
         (lambda folder, identity: phantom.write_secondary_capture(folder / "x", identity=identity), "not_ct"),
         (
-            lambda folder, identity: phantom.write_series(folder, VOXELS, identity=identity, orientation=phantom.CORONAL),
+            lambda folder, identity: phantom.write_series(
+                folder, VOXELS, identity=identity, orientation=phantom.CORONAL
+            ),
             "not_axial",
         ),
     ],
@@ -193,7 +197,9 @@ def test_the_only_axial_series_is_taken_and_the_others_are_listed(tmp_path: Path
         ({"KVP": "80"}, ["kvp-80", "kvp-120"]),
     ],
 )
-def test_interleaved_acquisitions_are_listed_and_one_is_picked(tmp_path: Path, tags: dict[str, Any], keys: list[str]) -> None:
+def test_interleaved_acquisitions_are_listed_and_one_is_picked(
+    tmp_path: Path, tags: dict[str, Any], keys: list[str]
+) -> None:
     identity = phantom.Identity()
     second = phantom.body((12, 24, 28), seed=1)
     phantom.write_series(tmp_path / "1", VOXELS, identity=identity)
@@ -507,9 +513,7 @@ def test_scraps_are_no_dicom(tmp_path: Path, content: bytes) -> None:
     assert not dicom.is_dicom(tmp_path / "x")
 
 
-@pytest.mark.parametrize(
-    "name", ["CT_small.dcm", "693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm"]
-)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm"])
 def test_single_slices_of_real_scanners(name: str) -> None:
     path = pydicom.data.get_testdata_file(name, download=False)
     assert isinstance(path, str)

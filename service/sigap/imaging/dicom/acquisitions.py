@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from sigap.imaging.dicom.places import Placed
 _STEADY = ("acquisition_number", "kernel", "time_point", "cardiac_phase", "image_type", "stack")
 # These vary from slice to slice in a good series, so they count only where places are shared.
 _VARYING = ("kvp", "thickness_mm", "reconstruction_diameter_mm", "trigger_time", "acquisition_time", "content_time")
+_FLICKERING = ("kvp", "acquisition_time")
 _CLOCKS = ("acquisition_time", "content_time", "trigger_time")
 _WORDS = {"acquisition_number": "acquisition", "time_point": "time", "cardiac_phase": "phase", "image_type": "type"}
 # So much of the sharing must be explained before frames that still lie together count as duplicates.
@@ -53,8 +54,9 @@ def find_acquisitions(placed: Placed) -> Acquisitions | None:
             attempts.append(tuple(steady))
         found = next((names for names in attempts if _explains(placed, _values(placed, names))), None)
         return _named(placed, found) if found else _by_clock(placed)
-    alternating = tuple(name for name in steady if _alternates([frame.marks[name] for frame in placed.frames]))
-    return _named(placed, alternating) if alternating else None
+    alternating = [name for name in steady if _comes_back([frame.marks[name] for frame in placed.frames])]
+    alternating += [name for name in candidates if name in _FLICKERING and _flickers(placed, name)]
+    return _named(placed, tuple(alternating)) if alternating else None
 
 
 def pick_acquisition(placed: Placed, found: Acquisitions | None, key: str) -> Placed:
@@ -112,13 +114,22 @@ def _explains(placed: Placed, values: Sequence[tuple[str, ...]]) -> bool:
     return placed.places[-1] == 0 or 2 * sum(count for count in members.values() if count > 1) > len(values)
 
 
-def _alternates(values: Sequence[str]) -> bool:
+def _comes_back(values: Sequence[str]) -> bool:
     """Whether values come back along the axis.
 
     A B A is a block rescanned in its middle; two volumes that overlap come back at least once more: A B A B.
     """
-    runs = 1 + sum(one != other for one, other in zip(values, values[1:], strict=False))
-    return runs > len(set(values)) + 1
+    return _runs(values) > len(set(values)) + 1
+
+
+def _flickers(placed: Placed, name: str) -> bool:
+    """Whether a few values take turns almost from slice to slice; near a heartbeat's end a good series swaps some, too."""
+    values = [frame.marks[name] for frame in placed.frames]
+    return 2 * _runs(values) >= len(values) and 3 * len(set(values)) <= len(values)
+
+
+def _runs(values: Sequence[str]) -> int:
+    return 1 + sum(one != other for one, other in pairwise(values))
 
 
 def _by_clock(placed: Placed) -> Acquisitions | None:

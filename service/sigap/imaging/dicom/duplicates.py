@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import filecmp
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigap.core.study import Ignored, Limits
 from sigap.core.verdict import Reason, Severity
-from sigap.imaging.dicom.frames import Frame
+from sigap.imaging.dicom.frames import Frame, Image
 from sigap.imaging.dicom.hounsfield import read_plane
 from sigap.imaging.dicom.places import Placed
 
 
 def drop_repeated_files(frames: Sequence[Frame]) -> tuple[list[Frame], list[Ignored]]:
     """Keep one of each set of files with one SOP Instance UID and the same bytes."""
-    kept: list[Frame] = []
-    ignored: list[Ignored] = []
-    firsts: dict[str, list[Frame]] = {}
-    for frame in frames:
-        if frame.index > 0:
-            if kept and kept[-1].image is frame.image:
-                kept.append(frame)
-            continue
-        earlier = firsts.setdefault(frame.image.sop_uid, [])
-        if any(filecmp.cmp(frame.image.file.path, first.image.file.path, shallow=False) for first in earlier):
-            ignored.append(Ignored(frame.image.file.name, "The same file is there twice."))
-            continue
-        earlier.append(frame)
-        kept.append(frame)
-    return kept, ignored
+    images = dict.fromkeys(frame.image for frame in frames)
+    uses = Counter(image.sop_uid for image in images)
+    seen: set[tuple[str, bytes]] = set()
+    repeated: set[Image] = set()
+    for image in images:
+        if uses[image.sop_uid] > 1:
+            content = image.sop_uid, _digest(image.file.path)
+            if content in seen:
+                repeated.add(image)
+            seen.add(content)
+    ignored = [Ignored(image.file.name, "The same file is there twice.") for image in images if image in repeated]
+    return [frame for frame in frames if frame.image not in repeated], ignored
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Reason], list[Ignored]]:

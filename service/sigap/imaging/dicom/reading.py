@@ -76,7 +76,9 @@ def _broken_off() -> UnreadableInput:
 
 
 def _without_pixels() -> UnreadableInput:
-    return UnreadableInput("A CT image has no pixels. Export the images themselves, not their headers.", slug="no-pixels")
+    return UnreadableInput(
+        "A CT image has no pixels. Export the images themselves, not their headers.", slug="no-pixels"
+    )
 
 
 def _image(file: InputFile, header: Header, dataset: FileDataset, sop_class: str | None, layout: PixelLayout) -> Image:

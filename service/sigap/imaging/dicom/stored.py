@@ -101,7 +101,9 @@ def _decode(
     comes_whole = is_jpeg12(layout) or (decoder.is_encapsulated and len(indices) > 1)
     order = range(layout.frames) if comes_whole else indices
     wanted = set(indices)
-    for index, plane in zip(order, _planes(decoder, stream, layout, None if comes_whole else list(indices)), strict=False):
+    for index, plane in zip(
+        order, _planes(decoder, stream, layout, None if comes_whole else list(indices)), strict=False
+    ):
         if index in wanted:
             wanted.discard(index)
             yield index, plane >> (layout.high_bit + 1 - layout.bits_stored)
