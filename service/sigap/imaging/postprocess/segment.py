@@ -53,9 +53,10 @@ def segment(
             voxels[name][threshold, whole[0]] = counts
         if threshold == _MASK:
             labelmap[whole] = values
-            for name, box in boxes.items():
-                raw = read_region(levels, name, threshold, box)
-                dropped[name] = _dropped(raw, _family(name, regions, contract), volume)
+            dropped = {
+                name: _dropped(read_region(levels, name, threshold, box), _family(name, regions, contract), volume)
+                for name, box in boxes.items()
+            }
             warnings = _skull_warnings(contract, skull, voxels)
     return Segmentation(labelmap, dropped, voxels, warnings)
 
