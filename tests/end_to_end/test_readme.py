@@ -49,7 +49,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "SIGAP_DATA": str(tmp_path_factory.mktemp("data")), "SIGAP_LOG_LEVEL": "warning"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SIGAP_")}
+    environment |= {"SIGAP_DATA": str(tmp_path_factory.mktemp("data")), "SIGAP_LOG_LEVEL": "warning"}
     command = [BIN / "sigap", "serve", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
