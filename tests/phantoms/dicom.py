@@ -3,8 +3,8 @@
     paths = write_series(folder, voxels_hu, spacing_mm=(5, 1, 1))
     paths = write_series(folder, voxels_hu, maker=SIEMENS, syntax=RLE, per_slice=lambda index: {"KVP": 80 + index})
 
-`tags` and `per_slice` set any attribute by keyword; the value `REMOVE` deletes it. File names say nothing about the order
-of slices.
+`tags` and `per_slice` set any attribute by keyword; the value `REMOVE` deletes it. The names of the files say nothing
+about their order.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ def positions_at(
 ) -> NDArray[np.float64]:
     """(count, 3): axial slices at given heights above the first position."""
     heights = np.asarray(distances_along_mm, float)[:, np.newaxis]
-    return np.asarray(first_lps_mm, float) + heights * np.array([0.0, 0.0, 1.0])
+    return np.asarray(np.asarray(first_lps_mm, float) + heights * np.array([0.0, 0.0, 1.0]))
 
 
 def to_stored(voxels_hu: NDArray[Any], maker: Maker, slope: float = 1.0, intercept: Any = None) -> NDArray[Any]:
@@ -363,8 +363,8 @@ def set_pixels(dataset: Dataset, stored: NDArray[Any], syntax: UID) -> None:
         dataset.PixelData = (little.byteswap() if syntax == BIG_ENDIAN else little).tobytes()
         dataset["PixelData"].VR = "OW"
         return
-    signed = stored.dtype.kind == "i"
-    dataset.PixelData = encapsulate([_encode(np.ascontiguousarray(plane), syntax, signed) for plane in stored])
+    encode = _rle if syntax == RLE else lambda plane: _encode(plane, syntax)
+    dataset.PixelData = encapsulate([encode(np.ascontiguousarray(plane)) for plane in stored])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
 
@@ -381,25 +381,25 @@ def save(dataset: Dataset, path: Path, syntax: UID, *, preamble: bool = True) ->
     dataset.save_as(path, enforce_file_format=True)
 
 
-def _encode(plane: NDArray[Any], syntax: UID, signed: bool) -> bytes:
-    if syntax == RLE:
-        return _rle(plane)
+def _encode(plane: NDArray[Any], syntax: UID) -> bytes:
+    unsigned = plane.view(np.uint16)
+    is_lossless = syntax in LOSSLESS
     if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
-        return bytes(imagecodecs.ljpeg_encode(plane.view(np.uint16), bitspersample=16))
-    if syntax in (JPEG_LS, JPEG_LS_NEAR):
-        return bytes(imagecodecs.jpegls_encode(plane.view(np.uint16), level=0 if syntax == JPEG_LS else 2))
-    if syntax == JPEG_BASELINE:
-        return bytes(imagecodecs.jpeg8_encode(plane.astype(np.uint8), level=95))
-    if syntax == JPEG_EXTENDED:
-        return bytes(imagecodecs.jpeg8_encode(plane.astype(np.uint16), level=98, bitspersample=12))
-    if syntax in (JPEG_2000, JPEG_2000_LOSSY):
-        lossless = syntax == JPEG_2000
-        return bytes(
-            imagecodecs.jpeg2k_encode(
-                plane, codecformat="J2K", reversible=lossless, level=None if lossless else 60, resolutions=3, mct=False
-            )
+        encoded = imagecodecs.ljpeg_encode(unsigned, bitspersample=16)
+    elif syntax in (JPEG_LS, JPEG_LS_NEAR):
+        encoded = imagecodecs.jpegls_encode(unsigned, level=0 if is_lossless else 2)
+    elif syntax == JPEG_BASELINE:
+        encoded = imagecodecs.jpeg8_encode(plane.astype(np.uint8), level=95)
+    elif syntax == JPEG_EXTENDED:
+        encoded = imagecodecs.jpeg8_encode(unsigned, level=98, bitspersample=12)
+    elif syntax in (JPEG_2000, JPEG_2000_LOSSY):
+        level = None if is_lossless else 60
+        encoded = imagecodecs.jpeg2k_encode(
+            plane, codecformat="J2K", reversible=is_lossless, level=level, resolutions=3, mct=False
         )
-    return bytes(imagecodecs.htj2k_encode(plane, reversible=syntax != HTJ2K_LOSSY))
+    else:
+        encoded = imagecodecs.htj2k_encode(plane, reversible=is_lossless)
+    return bytes(encoded)
 
 
 def _rle(plane: NDArray[Any]) -> bytes:

@@ -7,10 +7,10 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from phantoms import dicom as phantom
-from phantoms.dicom import REMOVE
 from pydicom.uid import UID
 
+from phantoms import dicom as phantom
+from phantoms.dicom import REMOVE
 from sigap.core.errors import InputError, TooLarge, UnreadableInput
 from sigap.core.study import InputFile, Limits, Study
 from sigap.imaging import dicom

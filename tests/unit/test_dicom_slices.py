@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from sigap.imaging.slices import axis_shares
 
+Distances = list[float]
+
 
 def heights(*distances: float) -> list[float]:
     return [0.0, *np.cumsum(distances).tolist()]
@@ -27,7 +29,7 @@ def heights(*distances: float) -> list[float]:
         ([5, 20], [5, 5, 5]),
     ],
 )
-def test_shares(distances, shares):
+def test_shares(distances: Distances, shares: Distances) -> None:
     assert axis_shares(heights(*distances)).shares_mm == pytest.approx(shares)
 
 
@@ -54,7 +56,7 @@ def test_shares(distances, shares):
         ([0.15, 0.15, 0.24, 0.15, 0.15], {}),
     ],
 )
-def test_gaps(distances, gaps):
+def test_gaps(distances: Distances, gaps: dict[int, float]) -> None:
     found = {gap.after: gap.counted_mm for gap in axis_shares(heights(*distances)).gaps}
     assert found == pytest.approx(gaps)
 
@@ -79,7 +81,7 @@ def test_gaps(distances, gaps):
         ([5, 5, 15, 5, 5], []),
     ],
 )
-def test_changes_of_spacing(distances, changes):
+def test_changes_of_spacing(distances: Distances, changes: list[tuple[int, float, float]]) -> None:
     found = [(one.at, one.before_mm, one.after_mm) for one in axis_shares(heights(*distances)).changes]
     assert found == [pytest.approx(change) for change in changes]
 
@@ -109,18 +111,18 @@ def test_spacing_is_the_median_and_gaps_do_not_move_it():
     ("distances", "is_even"),
     [([5, 5.05, 4.95], True), ([5, 5.3, 5], False), ([5, 5, 10, 5, 5], False), ([100, 101.9, 100], True)],
 )
-def test_evenness(distances, is_even):
+def test_evenness(distances: Distances, is_even: object) -> None:
     assert axis_shares(heights(*distances)).is_even == is_even
 
 
 @pytest.mark.parametrize("positions", [[], [1, 1], [2, 1], [0, 1, 1]])
-def test_positions_must_ascend(positions):
+def test_positions_must_ascend(positions: Distances) -> None:
     with pytest.raises(ValueError, match="ascending"):
         axis_shares(positions)
 
 
 @given(st.lists(st.floats(0.2, 20), min_size=1, max_size=60))
-def test_without_gaps_the_shares_fill_the_axis(distances):
+def test_without_gaps_the_shares_fill_the_axis(distances: Distances) -> None:
     axis = axis_shares(heights(*distances))
     if not axis.gaps:
         outer = (axis.distances_mm[0] + axis.distances_mm[-1]) / 2
@@ -128,7 +130,7 @@ def test_without_gaps_the_shares_fill_the_axis(distances):
 
 
 @given(st.lists(st.floats(0.2, 20), min_size=1, max_size=40))
-def test_feet_to_head_or_head_to_feet_is_the_same(distances):
+def test_feet_to_head_or_head_to_feet_is_the_same(distances: Distances) -> None:
     upwards, downwards = axis_shares(heights(*distances)), axis_shares(heights(*reversed(distances)))
     assert upwards.shares_mm == pytest.approx(tuple(reversed(downwards.shares_mm or ())))
     assert len(upwards.gaps) == len(downwards.gaps)

@@ -1,5 +1,6 @@
 """Which files become slices, which series and acquisition is read, and where the voxels stand."""
 
+import contextlib
 import logging
 import threading
 import warnings
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from phantoms import dicom as phantom
-from phantoms.dicom import REMOVE
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from phantoms import dicom as phantom
+from phantoms.dicom import REMOVE
 from sigap.core.errors import BadParameter, GeometryRefused, InputError, UnreadableInput
 from sigap.core.grid import Orientation
 from sigap.core.study import DecodeOptions, Ignored, InputFile, Study
@@ -250,6 +251,9 @@ def test_an_acquisition_that_is_not_listed(tmp_path: Path) -> None:
 # --- enhanced objects ---
 
 
+UNSPECIFIED = {"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "US"}
+
+
 @pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"])
 def test_enhanced_frames_are_sorted_by_position(tmp_path: Path, sop_class: str) -> None:
     order = np.random.default_rng(0).permutation(12)
@@ -284,10 +288,10 @@ def test_enhanced_groups_may_be_each_frames_own(tmp_path: Path) -> None:
         ({"PlanePositionSequence": REMOVE}, "no_spacing"),
         ({"FrameContentSequence": lambda index: {"FrameAcquisitionNumber": index % 2}}, "interleaved_acquisitions"),
         ({"FrameContentSequence": lambda index: {"TemporalPositionIndex": 1 + index % 2}}, "interleaved_acquisitions"),
-        ({"CTReconstructionSequence": lambda index: {"ConvolutionKernel": "AB"[index % 2]}}, "interleaved_acquisitions"),
-        ({"PixelValueTransformationSequence": lambda _: {"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "US"}}, "not_hounsfield"),
+        ({"CTReconstructionSequence": lambda i: {"ConvolutionKernel": "AB"[i % 2]}}, "interleaved_acquisitions"),
+        ({"PixelValueTransformationSequence": lambda _: UNSPECIFIED}, "not_hounsfield"),
         ({"PixelMeasuresSequence": lambda index: {"PixelSpacing": [1, 1 + index % 2]}}, "mixed_size"),
-        ({"CTImageFrameTypeSequence": lambda _: {"FrameType": ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]}}, "localizer"),
+        ({"CTImageFrameTypeSequence": lambda _: {"FrameType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}}, "localizer"),
     ],
 )  # fmt: skip
 def test_faults_of_enhanced_objects(tmp_path: Path, change: dict[str, Any], code: str) -> None:
@@ -480,10 +484,8 @@ def test_random_bytes_in_the_header_never_escape_as_foreign_errors(tmp_path: Pat
         for place in random.integers(132, 1100, 4):
             spoiled[place] = random.integers(0, 256)
         paths[1].write_bytes(bytes(spoiled))
-        try:
+        with contextlib.suppress(InputError):
             read(paths)
-        except InputError as error:
-            assert error.message
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 NOISE_MM = 0.1
 NOISE_FRACTION = 0.02
 GAP_FACTOR = 1.5
-# A change of spacing is believed when this many distances on each side agree among themselves (fewer in a short series).
+# A change of spacing is believed when so many distances on each side agree among themselves (fewer in a short series).
 _WINDOW = 5
 _ROUNDING_MM = 1e-4
 

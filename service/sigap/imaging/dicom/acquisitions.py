@@ -1,7 +1,7 @@
 """Several scans of one region in one series: found, listed, and one of them picked.
 
-Two acquisitions, kernels or time points that share places or alternate along the axis would make one volume of two. Blocks that follow one
-another, as a chest and an abdomen scanned in two goes, are one volume.
+Two acquisitions, kernels or time points that share places or alternate along the axis would make one volume of two.
+Blocks that follow one another, as a chest and an abdomen scanned in two goes, are one volume.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sigap.core.errors import BadParameter
 from sigap.core.verdict import Reason, Severity
 from sigap.imaging.dicom.places import Placed
 
-# What may tell acquisitions apart, the plainest first. These stand for whole acquisitions: they also count when they merely alternate.
+# What may tell acquisitions apart, the plainest first.
+# These stand for whole acquisitions: they also count when they merely alternate.
 _STEADY = ("acquisition_number", "kernel", "time_point", "cardiac_phase", "image_type", "stack")
 # These vary from slice to slice in a good series, so they count only where places are shared.
 _VARYING = ("kvp", "thickness_mm", "reconstruction_diameter_mm", "trigger_time", "acquisition_time", "content_time")
@@ -123,7 +124,7 @@ def _comes_back(values: Sequence[str]) -> bool:
 
 
 def _flickers(placed: Placed, name: str) -> bool:
-    """Whether a few values take turns almost from slice to slice; near a heartbeat's end a good series swaps some, too."""
+    """Whether a few values take turns from slice to slice; near a heartbeat's end a good series swaps some, too."""
     values = [frame.marks[name] for frame in placed.frames]
     return 2 * _runs(values) >= len(values) and 3 * len(set(values)) <= len(values)
 
@@ -133,7 +134,7 @@ def _runs(values: Sequence[str]) -> int:
 
 
 def _by_clock(placed: Placed) -> Acquisitions | None:
-    """Time points of a perfusion scan whose slices carry nothing but the time: the n-th of each place is time point n."""
+    """Time points that nothing but the clock tells apart: the n-th slice of each place is time point n."""
     counts = np.bincount(placed.places)
     usual = int(np.median(counts))
     if usual < 2 or np.mean(counts == usual) < _EXPLAINED:

@@ -63,6 +63,7 @@ def _check_spacing(frames: Sequence[Frame]) -> list[Reason]:
 
 
 def has_spacing(frame: Frame) -> bool:
+    """Whether rows and columns have a distance."""
     return frame.pixel_spacing_mm is not None and min(frame.pixel_spacing_mm) > 0
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sigap.core.errors import BadParameter
 from sigap.core.study import Ignored
 from sigap.core.verdict import Reason, Severity
-from sigap.imaging.dicom.frames import Frame
 from sigap.imaging.dicom.series import Series, SeriesKind
 
 _CT = (SeriesKind.AXIAL, SeriesKind.OBLIQUE, SeriesKind.UNPLACED)
@@ -60,7 +59,7 @@ def _choose_named(found: Sequence[Series], series_uid: str) -> Choice:
     matching = [series for series in found if series.uid == series_uid]
     if not matching:
         raise BadParameter(
-            "No image of the upload belongs to the series that series_uid names; leave series_uid out to see the series listed.",
+            "No image of the upload belongs to the series that series_uid names; without it, the series are listed.",
             slug="unknown-series",
         )
     taken = min(matching, key=lambda series: list(SeriesKind).index(series.kind))
@@ -76,7 +75,7 @@ def _several(axial: Sequence[Series]) -> Reason:
 
 def _one_of_several(taken: Series, others: Sequence[Series]) -> Reason:
     count = len(others) + 1
-    message = f"The upload holds {count} series of images; the only axial CT among them, of {len(taken.frames)} slices, was read."
+    message = f"The upload holds {count} series of images; the only axial CT, of {len(taken.frames)} slices, was read."
     return Reason("several_series", Severity.WARNING, message, {"series": [series.as_json() for series in others]})
 
 
@@ -110,8 +109,3 @@ def _nothing_usable(found: Sequence[Series]) -> list[Reason]:
 
 def _count(found: Iterable[Series]) -> int:
     return sum(len(series.frames) for series in found)
-
-
-def images_of(frames: Iterable[Frame]) -> int:
-    """How many files the frames come from."""
-    return len({frame.image.file for frame in frames})

@@ -37,7 +37,7 @@ def _read_j2k(head: bytes) -> Codestream | None:
     place = 4 + int.from_bytes(head[4:6], "big")
     while place + 4 <= len(head) and head[place] == 0xFF and head[place : place + 2] != _J2K_COD:
         place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")
-    # Behind the marker: length 2, style 1, progression 1, layers 2, components 1, levels 1, block 1 + 1, style 1, wavelet 1.
+    # Bytes behind the marker: length 2, style, progression, layers 2, components, levels, block 2, style, wavelet.
     wavelet = head[place + 13 : place + 14] if head[place : place + 2] == _J2K_COD else b""
     return Codestream(height - top, width - left, wavelet == b"\0")
 

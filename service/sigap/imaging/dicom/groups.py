@@ -1,4 +1,4 @@
-"""The frames of an image: from its plain header, or from the functional groups of an enhanced object (PS3.3 C.7.6.16)."""
+"""The frames of an image: from a plain header, or from the functional groups of an enhanced one (PS3.3 C.7.6.16)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONVERTED = (
     tags.UNASSIGNED_SHARED_CONVERTED_ATTRIBUTES_SEQUENCE,
 )
 
-# What tells two images of one place apart, and where it stands: in a functional group, as an element of another name there.
+# What tells two images of one place apart: the plain element; its functional group; its name there if another.
 _MARKS: dict[str, tuple[int, int | None, int | None]] = {
     "acquisition_number": (tags.ACQUISITION_NUMBER, tags.FRAME_CONTENT_SEQUENCE, tags.FRAME_ACQUISITION_NUMBER),
     "kernel": (tags.CONVOLUTION_KERNEL, tags.CT_RECONSTRUCTION_SEQUENCE, None),

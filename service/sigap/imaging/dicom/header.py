@@ -1,7 +1,8 @@
 """The elements of a data set as they are stored.
 
-pydicom converts an element when it is read by name, and then validates, warns and sometimes raises over values that are odd but clear (a
-decimal string of 20 characters, an invalid UID). We need few elements and know what each must be, so we read their bytes ourselves.
+pydicom converts an element when it is read by name, and then validates, warns and sometimes raises over values that are
+odd but clear (a decimal string of 20 characters, an invalid UID). We need few elements and know what each must be, so
+their bytes are read here.
 """
 
 from __future__ import annotations

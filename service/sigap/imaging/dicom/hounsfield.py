@@ -16,7 +16,7 @@ from sigap.imaging.dicom.stored import check_layout, stored_planes
 
 AIR_HU = -1024
 _LOWEST, _HIGHEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
-# A padding value outside of these is no tissue. One within them may be: then only a large patch at the edge is taken for padding.
+# A padding value within these may be tissue: then only a large patch at the edge of the image is taken for padding.
 _TISSUE_HU = (-900, 3071)
 _PATCH_PIXELS = 100
 
@@ -26,6 +26,7 @@ def read_volume(frames: Sequence[Frame], limits: Limits) -> NDArray[Any]:
 
     Args:
         frames: from feet to head, all of one size.
+        limits: caps on the size.
 
     Returns:
         (slices, rows, columns) in HU: int16 where every value is a whole number that fits, else float32.

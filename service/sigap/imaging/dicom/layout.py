@@ -101,7 +101,7 @@ def read_layout(
         bits_stored=bits_stored,
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
         is_signed=is_signed,
-        padding=_padding(header, is_signed),
+        padding=_padding(header, is_signed=is_signed),
         codestream=place.codestream if place else None,
     )
 
@@ -115,10 +115,10 @@ def _first_fragment(stream: BinaryIO, offset: int) -> bytes:
     return stream.read(min(length, _CODESTREAM_HEAD))
 
 
-def _padding(header: Header, is_signed: bool) -> tuple[int, int] | None:
+def _padding(header: Header, *, is_signed: bool) -> tuple[int, int] | None:
     """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2).
 
-    Makers store a negative one in an element whose type is unsigned; then it is read as what the pixels' own type makes of it.
+    Makers store a negative one in an element of unsigned type; it is read as the pixels' own type makes of it.
     """
     value = header.integer(tags.PIXEL_PADDING_VALUE)
     if value is None:

@@ -45,7 +45,7 @@ def _folded(text: str | None) -> str | None:
 
 
 def _words(name: str | None) -> frozenset[str]:
-    """A name's words: DOE^JOHN, Doe John and "Doe, John" are one name (PS3.5 6.2.1); only the alphabetic group counts."""
+    """A name's words, of its alphabetic group (PS3.5 6.2.1): DOE^JOHN, Doe John and "Doe, John" are one name."""
     if name is None:
         return frozenset()
     plain = unicodedata.normalize("NFKD", name.split("=")[0].casefold())

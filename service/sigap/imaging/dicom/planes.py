@@ -36,7 +36,7 @@ class PlaneAxes:
 
     @property
     def orientation(self) -> Orientation:
-        """The way to canonical axes: the in-plane axis nearest to left becomes the columns, then what points the wrong way is flipped."""
+        """The way to canonical axes: the axis nearest to left-right becomes the columns, then axes are flipped."""
         straight = abs(self.along_row[0]) + abs(self.along_column[1])
         crossed = abs(self.along_row[1]) + abs(self.along_column[0])
         transpose = bool(crossed > straight)

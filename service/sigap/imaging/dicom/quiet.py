@@ -19,7 +19,7 @@ _state: dict[str, Any] = {"depth": 0}
 def quiet() -> Iterator[None]:
     """Silence pydicom and GDCM in this block.
 
-    Warning filters belong to the whole process, so the first thread that enters sets them and the last one that leaves restores them.
+    Warning filters belong to the whole process: the first thread that enters sets them, the last one restores them.
     """
     with _lock:
         if _state["depth"] == 0:

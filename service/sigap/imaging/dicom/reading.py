@@ -12,7 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from sigap.core.errors import SigapError, UnreadableInput
 from sigap.core.study import Ignored, InputFile, Limits
 from sigap.imaging.dicom import tags
-from sigap.imaging.dicom.frames import CT_CLASSES, Frame, Image, Patient
+from sigap.imaging.dicom.frames import Frame, Image, Patient
 from sigap.imaging.dicom.groups import frames_of, plain_frame
 from sigap.imaging.dicom.header import Header
 from sigap.imaging.dicom.layout import PixelLayout, find_pixels, read_layout

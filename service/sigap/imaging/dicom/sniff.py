@@ -18,8 +18,8 @@ _LONGEST_VALUE = 1 << 16
 def is_dicom(path: Path) -> bool:
     """Tell DICOM files by content.
 
-    Without the preamble of PS3.10 7.1, the first elements must be known ones of group 0002 or 0008, in ascending order, explicit or implicit,
-    little or big endian; old archives hold such files.
+    Old archives hold files without the preamble of PS3.10 7.1: then the first elements must be known ones of group 0002
+    or 0008, in ascending order, explicit or implicit, little or big endian.
     """
     with path.open("rb") as stream:
         head = stream.read(_HEAD)

@@ -22,7 +22,12 @@ HEADER_ROOM_BYTES = 256 << 20
 def open_source(path: Path, limits: Limits) -> tuple[BinaryIO, bool]:
     """Open a file at its start.
 
-    A deflated data set comes inflated, in memory and without its file meta information; pydicom would inflate it too, but without a limit.
+    A deflated data set comes inflated, in memory and without its file meta information; pydicom would inflate it too,
+    but without a limit.
+
+    Args:
+        path: the file.
+        limits: caps on what it may unpack to.
 
     Returns:
         The stream, and whether it was inflated.

@@ -58,8 +58,9 @@ def _describe_axis(axis: SliceAxis, heights_mm: NDArray[np.float64]) -> list[Rea
         largest = max(axis.gaps, key=lambda gap: gap.distance_mm)
         count = len(axis.gaps)
         message = (
-            f"Slices are missing at {count} place{'s' * (count > 1)}: slices {largest.after} and {largest.after + 1} lie"
-            f" {largest.distance_mm:.1f} mm apart where {largest.counted_mm:.1f} mm are usual. What lies in a gap is not counted."
+            f"Slices are missing at {count} place{'s' * (count > 1)}: slices {largest.after} and {largest.after + 1}"
+            f" lie {largest.distance_mm:.1f} mm apart where {largest.counted_mm:.1f} mm are usual."
+            " What lies in a gap is not counted."
         )
         gaps = [
             {
@@ -75,8 +76,8 @@ def _describe_axis(axis: SliceAxis, heights_mm: NDArray[np.float64]) -> list[Rea
     if axis.changes:
         change = axis.changes[0]
         message = (
-            f"The distance of slices changes from {change.before_mm:.2f} to {change.after_mm:.2f} mm at slice {change.at};"
-            " each slice is counted with its own share."
+            f"The distance of slices changes from {change.before_mm:.2f} to {change.after_mm:.2f} mm"
+            f" at slice {change.at}; each slice is counted with its own share."
         )
         changes = [{"slice": one.at, "before_mm": one.before_mm, "after_mm": one.after_mm} for one in axis.changes]
         reasons.append(Reason("mixed_spacing", Severity.WARNING, message, {"changes": changes}))

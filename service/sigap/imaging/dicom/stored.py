@@ -23,10 +23,12 @@ def stored_planes(image: Image, indices: Sequence[int], limits: Limits) -> Itera
     """Decode some frames of one file, in the order of the file.
 
     Args:
+        image: the file.
         indices: of the frames, from 0, ascending.
+        limits: caps on what a deflated file may unpack to.
 
     Yields:
-        A frame's index and its (rows, columns) stored values: Bits Stored wide, with their sign, whatever the bits above them held.
+        A frame's index and its (rows, columns) stored values, with their sign, free of bits above Bits Stored.
 
     Raises:
         UnreadableInput: no pixels, too few of them, an unknown transfer syntax, or a codestream that cannot be decoded.
@@ -42,7 +44,7 @@ def stored_planes(image: Image, indices: Sequence[int], limits: Limits) -> Itera
         raise
     except Exception as error:  # each plugin raises its own
         raise UnreadableInput(
-            f"The pixels of a slice cannot be decoded ({layout.syntax.name}). Export the study again, best uncompressed.",
+            f"The pixels of a slice cannot be decoded ({layout.syntax.name}). Export the study uncompressed.",
             slug="undecodable",
         ) from error
 
@@ -97,7 +99,7 @@ def _decode(
         if not _is_whole(stream):
             raise _truncated()
     stream.seek(start)
-    # Without an offset table each access to a later frame would read from the start: several frames are taken as they come.
+    # Without an offset table each access to a later frame would read from the start: several are taken as they come.
     comes_whole = is_jpeg12(layout) or (decoder.is_encapsulated and len(indices) > 1)
     order = range(layout.frames) if comes_whole else indices
     wanted = set(indices)
@@ -136,7 +138,7 @@ def _options(layout: PixelLayout) -> dict[str, Any]:
 
 
 def _is_whole(stream: BinaryIO) -> bool:
-    """Whether all fragments are there (PS3.5 A.4); writers that forget the delimiter at least end their last codestream."""
+    """Whether all fragments are there (PS3.5 A.4); a writer that forgets the delimiter still ends its codestream."""
     tail = b""
     while len(head := stream.read(8)) == 8 and head[:4] == _ITEM:
         length = int.from_bytes(head[4:], "little")
