@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -19,9 +20,23 @@ PATIENCE_S = 20.0
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
-    """Serve an application; the client's `base_url` is its address."""
-    config = uvicorn.Config(app, access_log=False, log_config=None, server_header=False, ws="none", lifespan="on")
+def serving(app: FastAPI, *, grace_s: int | None = None) -> Iterator[httpx.Client]:
+    """Serve an application; the client's `base_url` is its address. At the end requests get `grace_s` to finish."""
+    # Log lines go where pytest shows them beside a failing test, and nowhere else.
+    structlog.configure(
+        processors=[structlog.stdlib.render_to_log_kwargs],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=grace_s,
+    )
     server = uvicorn.Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,19 @@ def test_a_request_that_takes_too_long(tmp_path: Path) -> None:
         assert_problem(client.post("/segment/toy", files=STUDY), 504, "deadline-exceeded")
         wait_until(lambda: is_idle(app))
         assert files_left(app) == []
+
+
+def test_a_server_that_is_stopped_tells_who_still_waits(tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    app = create_app(Settings(data=tmp_path), FakeEngine(), run=pipeline)
+    with ThreadPoolExecutor(1) as clients:
+        with serving(app, grace_s=0) as client:
+            address = str(client.base_url.join("/segment/toy"))
+            waiting = clients.submit(httpx.post, address, files=STUDY, timeout=20)
+            assert pipeline.started.wait(20)
+        assert_problem(waiting.result(), 503, "stopping")
+    assert files_left(app) == []
 
 
 def test_an_upload_over_the_quota(tmp_path: Path) -> None:

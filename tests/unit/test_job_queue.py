@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,3 +228,21 @@ def test_the_wait_that_is_advised_follows_the_jobs_measured() -> None:
     for _ in range(50):
         queue.took(0.01)
     assert queue.retry_after_s == 1
+
+
+def test_nothing_of_a_failed_study_is_held_while_the_next_is_awaited(office: Office) -> None:
+    class Volume:
+        """Stands for two gigabytes."""
+
+    def run(*_: object, **__: object) -> None:
+        volume = Volume()
+        held.append(weakref.ref(volume))
+        raise ValueError(str(volume))
+
+    held: list[weakref.ref[Volume]] = []
+    office.worker._run = run  # type: ignore[assignment]  # it never answers
+    wait(office.submit())
+    office.submitted.clear()
+    office.ended.clear()
+    gc.collect()
+    wait_until(lambda: held[0]() is None)

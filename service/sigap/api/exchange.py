@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sigap.api.logs import where
 from sigap.api.problems import respond
+from sigap.core.errors import EngineUnavailable
 
 _log = structlog.stdlib.get_logger("sigap.api")
 # Answers hold patients' data, and none of them needs a script or another site.
@@ -62,6 +64,11 @@ class Exchange:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough. Whoever still waits is told so, and this task ends anyway.
+            if not status:
+                stopping = EngineUnavailable("The server is being stopped. Try again in a moment.", slug="stopping")
+                await respond(Request(scope), stopping)(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001 - the last resort: answered as a problem and logged
             log["error"] = where(error)
             if status:

@@ -69,18 +69,27 @@ class Worker:
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while True:
-            with self._queue.next_job() as job:
-                if job is None:
-                    return
-                started = time.monotonic()
-                self._answer(job)
-                job.folder.remove()
-            if job.answer is not None:
-                self._queue.took(time.monotonic() - started)
-            self._observe(job)
-            # Last: whoever waits for the answer finds the files gone and the place free.
-            job.end()
+        while self._do_next():
+            pass
+
+    def _do_next(self) -> bool:
+        """Run one job; False once the queue is closed.
+
+        A function of its own, so that nothing of a job is held while the next is awaited: a failed one's traceback
+        holds its volume.
+        """
+        with self._queue.next_job() as job:
+            if job is None:
+                return False
+            started = time.monotonic()
+            self._answer(job)
+            job.folder.remove()
+        if job.answer is not None:
+            self._queue.took(time.monotonic() - started)
+        self._observe(job)
+        # Last: whoever waits for the answer finds the files gone and the place free.
+        job.end()
+        return True
 
     def _answer(self, job: Job) -> None:
         try:
