@@ -68,6 +68,7 @@ def test_one_input_goes_into_the_folder_itself(segmented: Any, phantom: Path, tm
     assert [label["volume_ml"] for label in report["labels"]] == pytest.approx([BODY_ML, BLOB_ML])
     assert report["timings_ms"]["encode"] > 0
     assert "1.44" in result.stdout
+    assert "Blob detected by the algorithm" in result.stdout
     assert "Research use only" in result.stdout
     mask = nibabel.load(tmp_path / "new" / "out" / "mask.nii.gz")
     assert mask.affine.tobytes() == nibabel.load(phantom).affine.tobytes()
@@ -94,6 +95,7 @@ def test_several_inputs_get_a_folder_each_and_a_bad_one_does_not_stop_the_others
     assert table[3]["remarks"] == "not_axial"
     assert float(table[0]["body_volume_ml"]) == pytest.approx(BODY_ML)
     assert float(table[4]["blob_burden_percent"]) == pytest.approx(100 * BLOB_ML / BODY_ML)
+    assert "detected" in table[0]["message"]
     assert table[1]["body_volume_ml"] == ""
     assert str(text) in result.stderr
 

@@ -24,9 +24,7 @@ def collect(path: Path) -> list[InputFile]:
         return [InputFile(path, path.name)]
     files = sorted(_walk(path), key=lambda file: file.name)
     if not files:
-        raise UnreadableInput(
-            "The folder holds no files (links that lead out of it are not followed).", slug="no-file"
-        )
+        raise UnreadableInput("The folder holds no files (links that lead out of it are not followed).", slug="no-file")
     return files
 
 

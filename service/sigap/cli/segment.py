@@ -160,6 +160,7 @@ def _segment_one(plan: Plan, path: Path, folder: Path, engine: Engine, progress:
     """Whatever goes wrong with one input is its outcome."""
     from sigap.cli.answers import write_answer
     from sigap.cli.summary import Outcome, numbers_of, remarks_on
+    from sigap.encoders.finding import finding
 
     started = time.perf_counter()
     try:
@@ -173,6 +174,7 @@ def _segment_one(plan: Plan, path: Path, folder: Path, engine: Engine, progress:
         folder=str(folder),
         geometry=result.study.geometry.severity.word,
         remarks=remarks_on(result),
+        message=finding(result)["statement"],
         numbers=numbers_of(result),
         seconds=time.perf_counter() - started,
     )
@@ -230,6 +232,8 @@ def _say(outcomes: Sequence[Outcome], *, is_quiet: bool) -> None:
     if not is_quiet:
         console = terminal.stdout()
         console.print(table(outcomes))
+        if len(outcomes) == 1 and outcomes[0].state == "done":
+            console.print(outcomes[0].message, markup=False)
         console.print("Research use only: not a medical device.", style="dim")
 
 

@@ -31,7 +31,7 @@ class Outcome:
         geometry: the verdict, where there is one.
         remarks: codes of the geometry's reasons and of the answer's warnings.
         problem: the error's slug.
-        message: the error's sentence.
+        message: what was detected, or what went wrong, in a sentence.
         numbers: by column: millilitres of each label, lesions, measures.
         seconds: that it took.
     """
@@ -66,27 +66,15 @@ def remarks_on(result: Result) -> tuple[str, ...]:
 
 def write_csv(outcomes: Sequence[Outcome], path: Path) -> None:
     """Write all rows, replacing the file at once; unknown numbers are empty cells."""
-    columns = _columns(outcomes)
+    columns = ["input", "state", "folder", "geometry", "remarks", *_columns(outcomes), "problem", "message", "seconds"]
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["input", "state", "folder", "geometry", "remarks", *columns, "problem", "message", "seconds"])
-        for row in outcomes:
-            cells = [row.numbers.get(name) for name in columns]
-            remarks = " ".join(row.remarks)
-            writer.writerow(
-                [
-                    row.input,
-                    row.state,
-                    row.folder,
-                    row.geometry,
-                    remarks,
-                    *cells,
-                    row.problem,
-                    row.message,
-                    f"{row.seconds:.1f}",
-                ]
-            )
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for outcome in outcomes:
+            row = {name: value for name, value in vars(outcome).items() if name in columns}
+            texts = {"remarks": " ".join(outcome.remarks), "seconds": f"{outcome.seconds:.1f}"}
+            writer.writerow({**row, **outcome.numbers, **texts})
     partial.replace(path)
 
 
