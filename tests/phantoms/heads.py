@@ -16,6 +16,9 @@ PIXEL_MM = 0.9
 # Semi-axes in mm, rows and columns.
 BRAIN_MM, BONE_MM, SCALP_MM = (80.0, 65.0), (86.0, 71.0), (95.0, 80.0)
 
+CLIPPED = {"hu": (-1024, 3071), "hu100": (-20, 100), "hu80": (-20, 80), "hu0to80": (0, 80), "air80": (-1024, 80)}
+KINDS = (*CLIPPED, "picture", "grey")
+
 Mask = NDArray[np.bool_]
 
 
@@ -53,14 +56,13 @@ def gap_of(width_mm: float) -> Mask:
 
 
 def as_volume(hounsfield: NDArray[np.float64], kind: str) -> Volume:
-    """One slice: `hu`, clipped (`hu100`, `hu80`) or as a `picture` windowed for the brain, without spacing."""
+    """One slice: CT numbers, `CLIPPED` or not; a brain-window `picture` without spacing; a NIfTI of its `grey` shades."""
     stack = np.rint(hounsfield)[None]
     if kind == "picture":
         shades = window(stack.astype(np.int16), level_hu=40, width_hu=80)
         return Volume(shades, is_hounsfield=False, grid=unknown_grid((1, SIDE, SIDE)))
-    low, high = {"hu": (-1024, 3071), "hu100": (-20, 100), "hu80": (-20, 80), "hu0to80": (0, 80)}[kind]
     on = grid((1, SIDE, SIDE), (5.0, PIXEL_MM, PIXEL_MM), orientation=Orientation())
-    return Volume(np.clip(stack, low, high).astype(np.int16), is_hounsfield=True, grid=on)
-
-
-KINDS = ("hu", "hu100", "hu80", "hu0to80", "picture")
+    if kind == "grey":
+        shades = window(stack.astype(np.int16), level_hu=40, width_hu=80).astype(np.int16)
+        return Volume(shades, is_hounsfield=True, grid=on)
+    return Volume(np.clip(stack, *CLIPPED[kind]).astype(np.int16), is_hounsfield=True, grid=on)

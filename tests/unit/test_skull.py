@@ -59,7 +59,7 @@ def test_a_scalp_haematoma_goes_and_a_subdural_one_at_the_bone_stays(kind: str):
     assert part(scalp, found) == 0
 
 
-@pytest.mark.parametrize("kind", ["hu80", "hu0to80", "picture"])
+@pytest.mark.parametrize("kind", ["hu80", "hu0to80", "air80", "picture", "grey"])
 @pytest.mark.parametrize("thickness_mm", [6, 12, 25])
 def test_dense_blood_that_looks_like_bone_stays(kind: str, thickness_mm: float):
     scene = head(noise_hu=3)
@@ -69,7 +69,7 @@ def test_dense_blood_that_looks_like_bone_stays(kind: str, thickness_mm: float):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width_mm", [2, 5])
+@pytest.mark.parametrize("width_mm", [2, 5, 10])
 def test_a_suture_is_no_gap(kind: str, width_mm: float):
     scene = head()
     scene[gap_of(width_mm)] = BRAIN
@@ -79,7 +79,7 @@ def test_a_suture_is_no_gap(kind: str, width_mm: float):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width_mm", [18, 60])
+@pytest.mark.parametrize("width_mm", [15, 18, 60])
 def test_a_craniectomy_is_no_closed_skull(kind: str, width_mm: float):
     scene = head()
     scene[gap_of(width_mm)] = BRAIN
@@ -115,8 +115,9 @@ def test_sinuses_and_orbits_are_outside():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bone_no_cavity(kind: str):
-    scene = head()
-    scene[scene == BONE] = BRAIN
+    # With noise, or the scalp would be one flat top of the range, as bone is.
+    scene = head(noise_hu=4)
+    scene[scene > 300] = BRAIN
     assert cavity(scene, kind) is None
 
 

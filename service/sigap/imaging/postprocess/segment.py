@@ -35,7 +35,7 @@ def segment(
 
     Memory: beyond the labelmap one or two bytes a voxel of the labels' bounding boxes, one threshold at a time.
     """
-    skull = Skull(volume, contract)
+    skull = Skull(volume, contract, check)
     boxes = {label.name: levels.bounding_box(label.name) for label in contract.labels}
     labelmap = np.zeros(volume.grid.shape, np.uint8)
     voxels = {label.name: np.zeros((3, volume.grid.shape[0]), np.int64) for label in contract.labels}

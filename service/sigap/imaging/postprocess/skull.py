@@ -10,6 +10,7 @@ Head holders enclose air, sinuses hold air, orbits hold fat: the soft-tissue rul
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -22,14 +23,15 @@ from sigap.core.study import Volume
 
 # Bone in HU. Acute clotted blood stays under 100 HU.
 _BONE_HU = 120.0
-# A brighter maximum than this means that the values are not clipped below bone.
-_UNCLIPPED_HU = 200.0
+# A brighter maximum than this means that the values are not clipped below bone, and are no shades of grey.
+_UNCLIPPED_HU = 300.0
 # Of clipped images the brightest part of the range is bone: resampling and JPEG take a little off the top.
 _TOP, _LEAST_TOP_HU = 0.97, 70.0
 # Air and fat lie below, brain, blood and most of the CSF above; clipped at 0 HU, soft is what is off the floor.
 _SOFT_HU, _OFF_FLOOR_HU = -15.0, 2.0
-# Gaps up to twice this are closed: sutures, foramina, thin temporal bone. A craniectomy is wider.
-_REACH_MM = 4.0
+# Gaps up to twice this are closed: sutures, foramina, thin temporal bone; at a second try an orbit's thin wall. A
+# craniectomy is wider than either.
+_REACHES_MM = (4.0, 6.0)
 # Bone, and blood that looks like bone and dents the cavity, counts as inside up to here from the cavity's convex hull …
 _WALL_MM = 12.0
 # … but for the outer table, which scalp haematomas touch.
@@ -46,16 +48,21 @@ _USUAL_WIDTH_MM = 230.0
 
 
 class Skull:
-    """The inside of a head's skull, slice by slice as asked for; each is worked out once, in canonical orientation."""
+    """The inside of a head's skull, slice by slice as asked for; each is worked out once, in canonical orientation.
 
-    def __init__(self, volume: Volume, contract: Contract) -> None:
+    `check` is called before each: some hundredths of a second a slice add up in a thin-slice study.
+    """
+
+    def __init__(self, volume: Volume, contract: Contract, check: Callable[[], None] = lambda: None) -> None:
         self._volume = volume
         self._contract = contract
+        self._check = check
         self._cavities: dict[int, NDArray[np.uint8] | None] = {}
 
     def cavity(self, place: int) -> NDArray[np.bool_] | None:
         """(rows, columns) as stored: what a slice's skull encloses, most bone included; None: no closed skull."""
         if place not in self._cavities:
+            self._check()
             found = self._find(place)
             self._cavities[place] = None if found is None else np.packbits(found)
         packed = self._cavities[place]
@@ -87,7 +94,7 @@ class Skull:
         ends = np.array([self._volume.voxels.min(), self._volume.voxels.max()])
         low, high = (float(end) for end in self._hounsfield(ends))
         return (
-            _BONE_HU if high > _UNCLIPPED_HU else max(_LEAST_TOP_HU, low + _TOP * (high - low)),
+            _BONE_HU if high > _UNCLIPPED_HU else max(_LEAST_TOP_HU, _TOP * high),
             max(_SOFT_HU, low + _OFF_FLOOR_HU),
         )
 
@@ -118,23 +125,37 @@ def enclosed(
     bone_cells = np.pad(_without_specks(_pool(bone, factors) > 0, cell_mm), 1)
     soft_cells = np.pad(_pool(soft, factors) >= 0.5, 1)
     to_bone = _distance_mm(bone_cells, cell_mm)
-    free = to_bone > _REACH_MM
+    head = ndimage.binary_fill_holes(_largest(soft_cells | bone_cells))
+    least = _LEAST_PART * np.count_nonzero(head)
+    for reach_mm in _REACHES_MM:
+        cells = _enclosed_cells(to_bone, soft_cells, reach_mm, cell_mm, least=least)
+        if cells is not None:
+            rows, columns = bone.shape
+            inside = cells[1:-1, 1:-1].repeat(factors[0], axis=0).repeat(factors[1], axis=1)
+            return inside[:rows, :columns]
+    return None
+
+
+def _enclosed_cells(
+    to_bone: NDArray[np.float64],
+    soft: NDArray[np.bool_],
+    reach_mm: float,
+    cell_mm: tuple[float, float],
+    *,
+    least: float,
+) -> NDArray[np.bool_] | None:
+    """The cavity, if it has at least so many cells, and the wall around it, with the bone widened by `reach_mm`."""
+    free = to_bone > reach_mm
     free[[0, -1], :] = free[:, [0, -1]] = True
-    cranium = _cranium(free, soft_cells, cell_mm)
+    cranium = _cranium(free, soft, cell_mm)
     if cranium is None:
         return None
-    to_cranium = _distance_mm(cranium, cell_mm)
-    to_others = _distance_mm(free & ~cranium, cell_mm)
-    grown = to_cranium <= _REACH_MM
-    head = _largest(soft_cells | bone_cells)
-    if np.count_nonzero(grown) < _LEAST_PART * np.count_nonzero(ndimage.binary_fill_holes(head)):
+    cavity: NDArray[np.bool_] = _distance_mm(cranium, cell_mm) <= reach_mm
+    if np.count_nonzero(cavity) < least:
         return None
+    to_others = _distance_mm(free & ~cranium, cell_mm)
     to_hull = _distance_mm(_convex_hull(cranium), cell_mm)
-    wall = (to_hull <= _WALL_MM) & (to_others > _REACH_MM + _RIM_MM)
-    cells = (grown | wall)[1:-1, 1:-1]
-    rows, columns = bone.shape
-    inside: NDArray[np.bool_] = cells.repeat(factors[0], axis=0).repeat(factors[1], axis=1)[:rows, :columns]
-    return inside
+    return cavity | ((to_hull <= _WALL_MM) & (to_others > reach_mm + _RIM_MM))
 
 
 def _cranium(
