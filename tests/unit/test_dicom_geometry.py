@@ -243,6 +243,16 @@ FAULTS = [
     Case("a report alone", lambda folder: report(folder, phantom.Identity()), {"not_ct": REFUSED}),
     Case("nothing but a localizer", lambda folder: scout(folder, phantom.Identity()), {"localizer": REFUSED}),
     Case(
+        "a localizer and a screenshot",
+        lambda folder: (scout(folder / "a", SAME), screenshot(folder / "b", SAME)),
+        {"localizer": REFUSED},
+    ),
+    Case(
+        "a localizer and a magnetic resonance",
+        lambda folder: (scout(folder / "a", SAME), magnetic(folder / "b", SAME)),
+        {"localizer": REFUSED, "not_ct": REFUSED},
+    ),
+    Case(
         "an axial series called localizer",
         tagged(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
         {"localizer": REFUSED},
@@ -315,6 +325,7 @@ FAULTS = [
     ),
     Case("two frames of reference", one_slice(FrameOfReferenceUID="1.2.3"), {"mixed_frame_of_reference": REFUSED}),
     Case("acquisitions that alternate", every_second(AcquisitionNumber=7), {"interleaved_acquisitions": REFUSED}),
+    Case("series numbers that alternate", every_second(SeriesNumber="9"), {"interleaved_acquisitions": REFUSED}),
     Case("kernels that alternate", every_second(ConvolutionKernel="FC52"), {"interleaved_acquisitions": REFUSED}),
     Case("energies that alternate", every_second(KVP="80"), {"interleaved_acquisitions": REFUSED}),
     Case(

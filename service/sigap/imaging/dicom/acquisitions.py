@@ -22,12 +22,27 @@ from sigap.imaging.dicom.places import Placed
 
 # What may tell acquisitions apart, the plainest first.
 # These stand for whole acquisitions: they also count when they merely alternate.
-_STEADY = ("acquisition_number", "kernel", "time_point", "cardiac_phase", "image_type", "stack")
+_STEADY = (
+    "acquisition_number",
+    "kernel",
+    "time_point",
+    "cardiac_phase",
+    "image_type",
+    "stack",
+    "series_number",  # two series joined under one UID
+    "irradiation_event",
+)
 # These vary from slice to slice in a good series, so they count only where places are shared.
 _VARYING = ("kvp", "thickness_mm", "reconstruction_diameter_mm", "trigger_time", "acquisition_time", "content_time")
 _FLICKERING = ("kvp", "acquisition_time")
 _CLOCKS = ("acquisition_time", "content_time", "trigger_time")
-_WORDS = {"acquisition_number": "acquisition", "time_point": "time", "cardiac_phase": "phase", "image_type": "type"}
+_WORDS = {
+    "acquisition_number": "acquisition",
+    "time_point": "time",
+    "cardiac_phase": "phase",
+    "image_type": "type",
+    "series_number": "series",
+}
 # So much of the sharing must be explained before frames that still lie together count as duplicates.
 _EXPLAINED = 0.9
 
@@ -83,7 +98,7 @@ def refuse_interleaved(placed: Placed, found: Acquisitions) -> Reason:
     keys = list(dict.fromkeys(found.keys))
     entries = [_entry(placed, found, key) for key in sorted(keys, key=_natural)]
     shared = len(set(placed.places[placed.shared].tolist()))
-    how = f"share {shared} places" if shared else "alternate along the axis"
+    how = f"share {shared} place{'s' * (shared > 1)}" if shared else "alternate along the axis"
     message = f"The series mixes {len(keys)} acquisitions that {how}; name the one to read with acquisition."
     numbers = {"acquisitions": entries, "shared_places": shared, "told_apart_by": list(found.names)}
     return Reason("interleaved_acquisitions", Severity.REFUSED, message, numbers)

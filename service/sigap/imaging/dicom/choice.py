@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sigap.core.errors import BadParameter
 from sigap.core.study import Ignored
 from sigap.core.verdict import Reason, Severity
+from sigap.imaging.dicom.frames import class_name
 from sigap.imaging.dicom.series import Series, SeriesKind
 
 _CT = (SeriesKind.AXIAL, SeriesKind.OBLIQUE, SeriesKind.UNPLACED)
@@ -81,30 +82,28 @@ def _one_of_several(taken: Series, others: Sequence[Series]) -> Reason:
 
 def _nothing_usable(found: Sequence[Series]) -> list[Reason]:
     """Say what there is instead of a CT series: localizers, other images, or nothing."""
-    reasons = []
     localizers = [series for series in found if series.kind is SeriesKind.LOCALIZER]
-    others = [series for series in found if series.kind is not SeriesKind.LOCALIZER]
-    if localizers:
-        count = _count(localizers)
-        message = (
-            f"There is nothing but {count} localizer (scout) image{'s' * (count > 1)}; send the axial slices of the CT."
-        )
-        reasons.append(Reason("localizer", Severity.REFUSED, message, {"images": count}))
-    if others or not found:
-        modalities = sorted({frame.image.modality or "unknown" for series in others for frame in series.frames})
-        is_colour = bool(others) and all(frame.image.is_colour for series in others for frame in series.frames)
-        what = (
-            "colour pictures"
-            if is_colour
-            else f"images of modality {', '.join(modalities)}"
-            if modalities
-            else "no images"
-        )
-        message = f"This is no CT: the upload holds {what}; send the axial slices of a CT."
-        reasons.append(
-            Reason("not_ct", Severity.REFUSED, message, {"modalities": modalities, "images": _count(others)})
-        )
-    return reasons
+    # A screenshot beside nothing but localizers changes nothing.
+    others = [series for series in found if series.kind is SeriesKind.OTHER or not localizers]
+    reasons = [_only_localizers(_count(localizers))] if localizers else []
+    return reasons if localizers and not others else [*reasons, _no_ct(others)]
+
+
+def _only_localizers(count: int) -> Reason:
+    images = "image" if count == 1 else "images"
+    message = f"There is nothing but {count} localizer (scout) {images}; send the axial slices of the CT."
+    return Reason("localizer", Severity.REFUSED, message, {"images": count})
+
+
+def _no_ct(found: Sequence[Series]) -> Reason:
+    images = [frame.image for series in found for frame in series.frames]
+    kinds = sorted({f"{class_name(image.sop_class)} of modality {image.modality or 'unknown'}" for image in images})
+    what = ", ".join(kinds) or "no images"
+    if images and all(image.is_colour for image in images):
+        what = "colour pictures"
+    message = f"This is no CT: the upload holds {what}. Send the axial slices of a CT."
+    modalities = sorted({image.modality or "unknown" for image in images})
+    return Reason("not_ct", Severity.REFUSED, message, {"modalities": modalities, "images": len(images)})
 
 
 def _count(found: Iterable[Series]) -> int:

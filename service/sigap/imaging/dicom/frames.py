@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydicom.uid import UID
+
 from sigap.core.study import InputFile
 from sigap.imaging.dicom.layout import PixelLayout
 
@@ -80,3 +82,9 @@ class Frame:
     image_type: tuple[str, ...]
     scan_options: str
     marks: Mapping[str, str]
+
+
+def class_name(sop_class: str | None) -> str:
+    """What people call an object, e.g. `MR Image Storage`."""
+    uid = UID(sop_class or "")
+    return uid.name if uid.name != uid else "An object of an unknown kind"

@@ -27,6 +27,8 @@ _MARKS: dict[str, tuple[int, int | None, int | None]] = {
         tags.CARDIAC_SYNCHRONIZATION_SEQUENCE,
         tags.NOMINAL_PERCENTAGE_OF_CARDIAC_PHASE,
     ),
+    "series_number": (tags.SERIES_NUMBER, None, None),
+    "irradiation_event": (tags.IRRADIATION_EVENT_UID, None, None),
     "stack": (tags.STACK_ID, tags.FRAME_CONTENT_SEQUENCE, tags.STACK_ID),
     "kvp": (tags.KVP, tags.CT_XRAY_DETAILS_SEQUENCE, None),
     "thickness_mm": (tags.SLICE_THICKNESS, tags.PIXEL_MEASURES_SEQUENCE, None),

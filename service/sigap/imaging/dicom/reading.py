@@ -12,7 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from sigap.core.errors import SigapError, UnreadableInput
 from sigap.core.study import Ignored, InputFile, Limits
 from sigap.imaging.dicom import tags
-from sigap.imaging.dicom.frames import Frame, Image, Patient
+from sigap.imaging.dicom.frames import Frame, Image, Patient, class_name
 from sigap.imaging.dicom.groups import frames_of, plain_frame
 from sigap.imaging.dicom.header import Header
 from sigap.imaging.dicom.layout import PixelLayout, find_pixels, read_layout
@@ -55,12 +55,6 @@ def _read(file: InputFile, stream: BinaryIO, syntax: UID | None) -> tuple[Frame,
     if place is None:
         raise _broken_off() if sop_class is None or _is_broken_off(stream) else _without_pixels()
     return frames_of(image, header) if image.is_ct else (plain_frame(image, header),)
-
-
-def class_name(sop_class: str | None) -> str:
-    """What people call an object, e.g. `MR Image Storage`."""
-    uid = UID(sop_class or "")
-    return uid.name if uid.name != uid else "An object of an unknown kind"
 
 
 def _is_broken_off(stream: BinaryIO) -> bool:
