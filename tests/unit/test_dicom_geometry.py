@@ -341,6 +341,9 @@ FAULTS = [
     ),
     Case("trigger times of the same places", twice(TriggerTime="400"), {"interleaved_acquisitions": REFUSED}),
     Case("times of the same places", twice(ContentTime="120000"), {"interleaved_acquisitions": REFUSED}),
+    Case(
+        "descriptions of the same places", twice(SeriesDescription="mono 40 keV"), {"interleaved_acquisitions": REFUSED}
+    ),
     Case("time points, numbered", perfusion(clock=False), {"interleaved_acquisitions": REFUSED}),
     Case("time points by the clock", perfusion(clock=True), {"interleaved_acquisitions": REFUSED}),
     Case("acquisitions that overlap", overlapping(45), {"interleaved_acquisitions": REFUSED}),

@@ -33,7 +33,15 @@ _STEADY = (
     "irradiation_event",
 )
 # These vary from slice to slice in a good series, so they count only where places are shared.
-_VARYING = ("kvp", "thickness_mm", "reconstruction_diameter_mm", "trigger_time", "acquisition_time", "content_time")
+_VARYING = (
+    "kvp",
+    "thickness_mm",
+    "reconstruction_diameter_mm",
+    "description",
+    "trigger_time",
+    "acquisition_time",
+    "content_time",
+)
 _FLICKERING = ("kvp", "acquisition_time")
 _CLOCKS = ("acquisition_time", "content_time", "trigger_time")
 _WORDS = {

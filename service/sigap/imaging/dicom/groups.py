@@ -114,6 +114,7 @@ def _frame(image: Image, index: int, place: _Place) -> Frame:
         scan_options=(place.top.text(tags.SCAN_OPTIONS) or "").upper(),
         marks={
             **{name: place.mark(*where) for name, where in _MARKS.items()},
+            "description": image.description or "",
             # The first two words say original or derived: a lossy copy of one slice is no other acquisition.
             "image_type": "\\".join(image_type[2:]),
         },
