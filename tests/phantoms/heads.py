@@ -56,7 +56,7 @@ def gap_of(width_mm: float) -> Mask:
 
 
 def as_volume(hounsfield: NDArray[np.float64], kind: str) -> Volume:
-    """One slice: CT numbers, `CLIPPED` or not; a brain-window `picture` without spacing; a NIfTI of its `grey` shades."""
+    """One slice: CT numbers, `CLIPPED` or not; a `picture` without spacing; a NIfTI of its `grey` shades."""
     stack = np.rint(hounsfield)[None]
     if kind == "picture":
         shades = window(stack.astype(np.int16), level_hu=40, width_hu=80)

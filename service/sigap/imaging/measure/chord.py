@@ -50,7 +50,8 @@ def longest_chord(mask: NDArray[np.bool_], direction: tuple[float, float]) -> fl
 
 def _edges(mask: NDArray[np.bool_]) -> Edges:
     """(n, 2, 2) both ends, row and column, of the straight pieces of a mask's outline."""
-    padded = np.pad(mask.astype(np.int8), 1)
+    padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.int8)
+    padded[1:-1, 1:-1] = mask
     down = _stretches(np.diff(padded, axis=0)[:, 1:-1])
     right = _stretches(np.diff(padded, axis=1)[1:-1].T)
     return np.concatenate([down, right[:, :, ::-1]]).astype(np.float64)
@@ -60,7 +61,9 @@ def _stretches(changes: NDArray[np.int8]) -> NDArray[np.intp]:
     """(n, 2, 2) both ends of each stretch of 1 or of -1 in a row; the sign changes where pixels touch at a corner."""
     stretches = []
     for sign in (1, -1):
-        steps = np.diff(np.pad((changes == sign).astype(np.int8), ((0, 0), (1, 1))), axis=1)
+        padded = np.zeros((len(changes), changes.shape[1] + 2), np.int8)
+        padded[:, 1:-1] = changes == sign
+        steps = np.diff(padded, axis=1)
         line, start = np.nonzero(steps == 1)
         _, stop = np.nonzero(steps == -1)
         stretches.append(np.stack([line, start, line, stop], axis=1).reshape(-1, 2, 2))

@@ -49,12 +49,12 @@ class Pieces:
 
     def weights(self, slice_weights: NDArray[np.int64]) -> NDArray[np.int64]:
         """(count + 1,) for each piece the sum of its voxels' slice weights; [0] is 0. Exact up to 2^53."""
-        per_run = (self._stops - self._starts) * slice_weights[self._places()[0]]
+        per_run = (self._stops - self._starts) * slice_weights[self._places(self._starts)[0]]
         return np.bincount(self._numbers, per_run, minlength=self.count + 1).astype(np.int64)
 
     def boxes(self) -> NDArray[np.int64]:
         """(count + 1, 3, 2): each piece's first and one past its last slice, row and column; [0] means nothing."""
-        slices, rows, columns = self._places()
+        slices, rows, columns = self._places(self._starts)
         boxes = np.empty((self.count + 1, 3, 2), np.int64)
         boxes[..., 0], boxes[..., 1] = np.iinfo(np.int64).max, 0
         ends = columns + self._stops - self._starts
@@ -100,9 +100,9 @@ class Pieces:
         both = np.concatenate(found)
         return both[0::2], both[1::2]
 
-    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Slice, row and first column of each run."""
-        rows, columns = np.divmod(self._starts, self._pitch[1])
+    def _places(self, starts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Slice, row and first column of some runs."""
+        rows, columns = np.divmod(starts, self._pitch[1])
         slices, rows = np.divmod(rows, self._pitch[0])
         return slices, rows, columns
 
@@ -122,7 +122,9 @@ class Pieces:
 
     def _paint(self, runs: NDArray[np.intp], mask: NDArray[np.bool_], first: Sequence[int]) -> None:
         """Set the voxels of some runs, ascending, in a new mask whose voxel [0, 0, 0] is `first`."""
-        slices, rows, columns = (places[runs] - start for places, start in zip(self._places(), first, strict=True))
+        slices, rows, columns = (
+            places - start for places, start in zip(self._places(self._starts[runs]), first, strict=True)
+        )
         lengths = self._stops[runs] - self._starts[runs]
         begins = rows * mask.shape[2] + columns
         bounds = np.searchsorted(slices, np.arange(len(mask) + 1))
