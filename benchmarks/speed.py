@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,31 @@ from sigap.imaging.decode import decode
 _ROUNDS = 5
 
 
-def request_over_engine(engine: TorchScriptEngine, task: str, path: Path, address: str) -> tuple[float, float, float]:
-    """Upload to report over loopback ÷ the bare engine on the same slices; then both in s.
+@dataclass(frozen=True)
+class Request:
+    """Upload to report over loopback beside the bare engine on the same slices; in s.
 
-    Both take turns, so that both meet the same machine.
+    Attributes:
+        stages_s: what the report says of the whole request's stages.
     """
+
+    whole_s: float
+    bare_s: float
+    stages_s: dict[str, float]
+
+
+def request(engine: TorchScriptEngine, task: str, path: Path, address: str) -> Request:
+    """Both take turns, so that both meet the same machine."""
     model = engine.model(task)
     batches = [batch for _, batch in slice_batches(decoded(path).volume, model.contract, model.max_batch_size)]
-    whole, bare = [], []
+    whole, bare, stages = [], [], []
     for _ in range(_ROUNDS):
-        whole.append(seconds(lambda: upload(address, task, path).raise_for_status()))
+        started = time.perf_counter()
+        report = upload(address, task, path).raise_for_status().json()
+        whole.append(time.perf_counter() - started)
+        stages.append({name: spent / 1000 for name, spent in report["timings_ms"].items() if name != "total"})
         bare.append(seconds(lambda: [engine.infer(model, batch) for batch in batches]))
-    return min(whole) / min(bare), min(whole), min(bare)
+    return Request(min(whole), min(bare), stages[whole.index(min(whole))])
 
 
 def decoding(path: Path) -> float:
