@@ -5,7 +5,7 @@ Definitions: CONTRACT section 1. Everything is measured along the normal of the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,34 +109,23 @@ def _shares(counted_mm: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _find_gaps(distances_mm: NDArray[np.float64]) -> tuple[Gap, ...]:
-    """All gaps.
-
-    A gap is no yardstick for its neighbours: of two gaps close together at an end, each would hide the other.
-    So the search is repeated without the gaps that are already known, until it finds no more.
-    """
-    known: dict[int, float] = {}
-    while True:
-        found = {}
-        for index in range(len(distances_mm)):
-            usual = _usual_distance(distances_mm, index, known)
-            if index not in known and usual is not None and _is_gap(float(distances_mm[index]), usual):
-                found[index] = usual
-        if not found:
-            break
-        known |= found
-    counted = {index: _usual_distance(distances_mm, index, known) or known[index] for index in known}
-    return tuple(Gap(index, float(distances_mm[index]), counted[index]) for index in sorted(known))
+    """All distances that stand out from their neighbours, other gaps among them, as the contract puts it."""
+    gaps = []
+    for index, distance in enumerate(distances_mm.tolist()):
+        usual = _usual_distance(distances_mm, index)
+        if usual is not None and _is_gap(distance, usual):
+            gaps.append(Gap(index, distance, usual))
+    return tuple(gaps)
 
 
 def _is_gap(distance_mm: float, usual_mm: float) -> bool:
     return distance_mm > GAP_FACTOR * usual_mm + _ROUNDING_MM and distance_mm - usual_mm > NOISE_MM + _ROUNDING_MM
 
 
-def _usual_distance(distances_mm: NDArray[np.float64], index: int, gaps: Collection[int]) -> float | None:
-    """Median of the neighbouring distances, up to two on each side; None where there are none but gaps."""
-    neighbours = [near for near in (index - 2, index - 1, index + 1, index + 2) if 0 <= near < len(distances_mm)]
-    usable = [near for near in neighbours if near not in gaps]
-    return float(np.median(distances_mm[usable])) if usable else None
+def _usual_distance(distances_mm: NDArray[np.float64], index: int) -> float | None:
+    """Median of the neighbouring distances, up to two on each side; None where there are none."""
+    near = [place for place in (index - 2, index - 1, index + 1, index + 2) if 0 <= place < len(distances_mm)]
+    return float(np.median(distances_mm[near])) if near else None
 
 
 def _find_changes(distances_mm: NDArray[np.float64], gaps: Sequence[int]) -> tuple[SpacingChange, ...]:
