@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 def window(hounsfield: NDArray[np.number], *, level_hu: float, width_hu: float) -> NDArray[np.uint8]:
     """Map a display window of CT numbers onto 0..255.
 
-    Linear between the window's edges, clamped outside. Training and serving share it: a second copy would be a silent skew.
+    Linear between the window's edges, clamped outside. Training and serving share it: a second copy would be a
+    silent skew.
 
     Args:
         hounsfield: CT numbers in HU, any shape; integers or floats.
