@@ -97,6 +97,9 @@ def score_pictures(model: ModelFolder, root: Path, split: str) -> None:
                 f"  {source}, {'blood' if has_blood else 'none'}: called {called}/{len(masks)} ({low:.2f}-{high:.2f})"
             )
             if has_blood:
+                hit = sum(int(mask.sum()) >= CALLED_PIXELS and bool((mask & truth).any()) for mask, truth in masks)
+                low, high = wilson_interval(hit, len(masks))
+                line += f", at the right place {hit} ({low:.2f}-{high:.2f})"
                 scores = [dice(mask, truth) for mask, truth in masks]
                 low, high = bootstrap_interval(scores)
                 line += f", mean Dice {np.mean(scores):.3f} ({low:.3f}-{high:.3f})"
