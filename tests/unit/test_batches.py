@@ -1,8 +1,8 @@
 import json
 
 import numpy as np
-import toy
 
+import toy
 from sigap.core.contract import Contract
 from sigap.core.grid import Grid, Orientation
 from sigap.core.study import Volume
@@ -38,4 +38,6 @@ def test_slices_are_windowed_and_canonical() -> None:
 def test_batching_changes_nothing() -> None:
     whole = next(slice_batches(volume(7), contract(3), 7))[1]
     for size in (1, 2, 3, 5):
-        assert np.array_equal(np.concatenate([batch for _, batch in slice_batches(volume(7), contract(3), size)]), whole)
+        assert np.array_equal(
+            np.concatenate([batch for _, batch in slice_batches(volume(7), contract(3), size)]), whole
+        )

@@ -2,8 +2,8 @@ import json
 from typing import Any
 
 import pytest
-import toy
 
+import toy
 from sigap.core.contract import Contract
 from sigap.core.errors import ModelError
 

@@ -91,9 +91,9 @@ class TorchScriptEngine:
         self._modules.clear()
 
     def _warm(self) -> None:
-        """Run each model as requests will: TorchScript optimises a graph in its first two runs."""
+        """Run each model twice: TorchScript optimises a graph in its first two runs, whatever the batch's size."""
         for model in self._models:
-            shape = (model.max_batch_size, model.contract.context_slices, _WARM_UP_SIDE, _WARM_UP_SIDE)
+            shape = (1, model.contract.context_slices, _WARM_UP_SIDE, _WARM_UP_SIDE)
             for _ in range(2):
                 self.infer(model, np.zeros(shape, np.uint8))
 
