@@ -44,7 +44,7 @@ class ThresholdLevels:
                     passed = (plane >= low).view(np.uint8)
                     passed += plane >= middle
                     passed += plane >= high
-                    levels |= passed << np.uint8(2 * place)
+                    np.bitwise_or(levels, passed << np.uint8(2 * place), out=levels)
         return packed
 
     def mask(self, name: str, threshold: int, box: Box | None = None) -> NDArray[np.bool_]:
