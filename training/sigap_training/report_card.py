@@ -54,8 +54,12 @@ def score_study(model: ModelFolder, volume: Volume, truth: NDArray[np.uint8], la
         family = model.contract.family(name)
         mine, true = np.isin(found, family), np.isin(truth, family)
         scores[name] = dice(mine, true)
+        has = true.any(axis=(1, 2))
+        hit = (mine & true).any(axis=(1, 2))
+        false = mine.any(axis=(1, 2)) & ~has
         _console.print(
-            f"  {name}: Dice {scores[name]:.3f}, {mine.sum() * voxel_ml:.1f} mL, truth {true.sum() * voxel_ml:.1f}"
+            f"  {name}: Dice {scores[name]:.3f}, {mine.sum() * voxel_ml:.1f} mL, truth {true.sum() * voxel_ml:.1f} mL; "
+            f"hit in {hit.sum()} of {has.sum()} slices that have it, called in {false.sum()} of {(~has).sum()} others"
         )
     return scores
 
