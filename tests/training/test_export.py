@@ -10,6 +10,7 @@ import torch
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+import sigap_training
 from sigap.core.contract import Contract
 from sigap_training.export import ExportFailed, check_agreement, export_checkpoint, freeze, load_frozen, write_model
 from sigap_training.served import ServedModel, normalise
@@ -131,6 +132,12 @@ def test_another_networks_file_is_not_agreed_to() -> None:
         other.network.head.bias.add_(3.0)  # type: ignore[operator, union-attr]
     with pytest.raises(ExportFailed, match="differs from the trained one"):
         check_agreement(served, freeze(other), 3)
+
+
+def test_the_file_names_no_place_of_this_machine() -> None:
+    model = freeze(_served("liver"))
+    for place in (Path(torch.__file__).parent, Path(sigap_training.__file__).parent):
+        assert str(place).encode() not in model
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,18 @@ def freeze(served: ServedModel) -> bytes:
         frozen = torch.jit.freeze(torch.jit.script(module.to(memory_format=torch.channels_last).eval()))
         buffer = io.BytesIO()
         torch.jit.save(frozen, buffer)
-    return buffer.getvalue()
+    return _without_source_places(buffer)
+
+
+def _without_source_places(archive: io.BytesIO) -> bytes:
+    """The archive without its `.debug_pkl` entries: they name files and folders of the machine that exported it."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(archive) as full, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as lean:
+        for entry in full.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                # A fresh entry: the padding that torch writes into the old one's extra field would be stale.
+                lean.writestr(zipfile.ZipInfo(entry.filename), full.read(entry))
+    return kept.getvalue()
 
 
 def load_frozen(model: bytes) -> torch.jit.ScriptModule:
