@@ -303,10 +303,11 @@ def test_faults_of_enhanced_objects(tmp_path: Path, change: dict[str, Any], code
     assert [reason.code for reason in refusal_of(tmp_path).verdict.reasons] == [code]
 
 
-def test_several_frames_without_functional_groups_have_no_places(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frames", [2, 2_000_000_000])
+def test_several_frames_without_functional_groups_have_no_places(tmp_path: Path, frames: int) -> None:
     paths = phantom.write_series(tmp_path, VOXELS[:1])
     dataset = pydicom.dcmread(paths[0])
-    dataset.NumberOfFrames = 2
+    dataset.NumberOfFrames = frames
     dataset.PixelData *= 2
     dataset.save_as(paths[0])
     assert [reason.code for reason in refusal_of(tmp_path).verdict.reasons] == ["no_spacing"]

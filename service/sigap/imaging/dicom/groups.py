@@ -77,10 +77,9 @@ def frames_of(image: Image, header: Header) -> tuple[Frame, ...]:
     count = image.layout.frames
     if not shared and not own:
         plain = plain_frame(image, header)
-        # A plain image with several frames cannot say where the second one lies; then nothing is known of any.
-        return (
-            (plain,) if count == 1 else tuple(replace(plain, index=index, position_mm=None) for index in range(count))
-        )
+        # A plain image with several frames cannot say where the second one lies; then nothing is known of any, and one
+        # stands for all of them: the header may announce billions.
+        return (plain if count == 1 else replace(plain, position_mm=None),)
     if len(own) != count:
         raise UnreadableInput(
             "An enhanced CT object describes another number of frames than it announces. Send it again.",
