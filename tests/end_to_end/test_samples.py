@@ -73,8 +73,8 @@ def straight(engine: Engine, samples: Path, tmp_path_factory: pytest.TempPathFac
     return run(engine, "liver", samples / "abdomen_ct_3mm.nii.gz", tmp_path_factory.mktemp("straight") / "work")
 
 
-# tests/property/test_nifti_axes.py: all 48 ways to store an image give the model the same bytes. Here some of them go all
-# the way to the answer.
+# tests/property/test_nifti_axes.py: all 48 ways to store an image give the model the same bytes. Here some of them go
+# all the way to the answer.
 @pytest.mark.parametrize(
     "way",
     [
