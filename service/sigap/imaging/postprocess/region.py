@@ -62,7 +62,8 @@ class Region:
     def remove(self, other: Region) -> None:
         """Clear another region's voxels in place."""
         here, there = _overlap(self.box, other.box)
-        self.voxels[here] &= ~other.voxels[there]
+        for mine, gone in zip(self.voxels[here], other.voxels[there], strict=True):
+            np.greater(mine, gone, out=mine)  # mine and not gone, without a third mask
 
 
 def _overlap(first: Box, second: Box) -> tuple[Box, Box]:

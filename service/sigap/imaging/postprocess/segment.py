@@ -16,7 +16,7 @@ from sigap.imaging.postprocess.region import Region, union_box
 from sigap.imaging.postprocess.skull import Skull
 from sigap.imaging.postprocess.steps import Scene, run_step
 
-_MASK = 1
+_MASK, _OTHERS = 1, (0, 2)
 
 
 def segment(
@@ -37,28 +37,32 @@ def segment(
     """
     skull = Skull(volume, contract, check)
     boxes = {label.name: levels.bounding_box(label.name) for label in contract.labels}
-    labelmap = np.zeros(volume.grid.shape, np.uint8)
     voxels = {label.name: np.zeros((3, volume.grid.shape[0]), np.int64) for label in contract.labels}
-    dropped: dict[str, Dropped] = {}
-    warnings: tuple[Notice, ...] = ()
-    for threshold in range(3):
-        check()
+
+    def run_steps(threshold: int, labelmap: NDArray[np.uint8] | None = None) -> _Regions:
+        """Run all steps, write the labelmap if there is one, and count."""
         regions = _Regions(levels, threshold, boxes)
         for step in contract.postprocess:
             check()
             regions[step.label] = run_step(step, Scene(volume.grid, skull, regions))
         check()
-        whole, values = _compose(regions, contract)
+        box = _whole(regions, contract)
+        values = np.zeros(_extent(box), np.uint8) if labelmap is None else labelmap[box]
+        _compose(regions, contract, box, values)
         for name, counts in _count(values, contract).items():
-            voxels[name][threshold, whole[0]] = counts
-        if threshold == _MASK:
-            labelmap[whole] = values
-            dropped = {
-                name: _dropped(read_region(levels, name, threshold, box), _family(name, regions, contract), volume)
-                for name, box in boxes.items()
-            }
-            warnings = _skull_warnings(contract, skull, voxels)
-    return Segmentation(labelmap, dropped, voxels, warnings)
+            voxels[name][threshold, box[0]] = counts
+        return regions
+
+    # The mask's threshold comes last: until then no labelmap takes memory, and nothing of the others is left.
+    for threshold in _OTHERS:
+        run_steps(threshold)
+    labelmap = np.zeros(volume.grid.shape, np.uint8)
+    regions = run_steps(_MASK, labelmap)
+    dropped = {
+        name: _dropped(read_region(levels, name, _MASK, box), _family(name, regions, contract), volume)
+        for name, box in boxes.items()
+    }
+    return Segmentation(labelmap, dropped, voxels, _skull_warnings(contract, skull, voxels))
 
 
 class _Regions(dict[str, Region]):
@@ -78,24 +82,29 @@ def read_region(levels: ThresholdLevels, name: str, threshold: int, box: Box | N
     if box is None:
         return Region.empty()
     slices, rows, columns = box
-    mask = np.empty(tuple(axis.stop - axis.start for axis in box), bool)
+    mask = np.empty(_extent(box), bool)
     for place, plane in enumerate(mask, slices.start):
         plane[:] = levels.mask(name, threshold, (slice(place, place + 1), rows, columns))[0]
     return Region.of(mask, (slices.start, rows.start, columns.start))
 
 
-def _compose(regions: Mapping[str, Region], contract: Contract) -> tuple[Box, NDArray[np.uint8]]:
-    """The labelmap over the smallest box; a contained label comes after its parent, and overwrites it."""
+def _whole(regions: Mapping[str, Region], contract: Contract) -> Box:
+    """The smallest box that holds all labels."""
     found = [regions[label.name].box for label in contract.labels if not regions[label.name].is_empty]
-    if not found:
-        return Region.empty().box, np.zeros((0, 0, 0), np.uint8)
-    box = union_box(found)
-    values = np.zeros(tuple(axis.stop - axis.start for axis in box), np.uint8)
+    return union_box(found) if found else Region.empty().box
+
+
+def _compose(regions: Mapping[str, Region], contract: Contract, box: Box, values: NDArray[np.uint8]) -> None:
+    """Write the labelmap over a box; a contained label comes after its parent, and overwrites it."""
     for value, label in enumerate(contract.labels, 1):
         region = regions[label.name]
         if not region.is_empty:
             values[_relative(region.box, box)][region.voxels] = value
-    return box, values
+
+
+def _extent(box: Box) -> tuple[int, int, int]:
+    slices, rows, columns = (axis.stop - axis.start for axis in box)
+    return slices, rows, columns
 
 
 def _relative(box: Box, to: Box) -> Box:
