@@ -79,6 +79,21 @@ def test_gaps(distances: Distances, gaps: dict[int, float]) -> None:
         ([5, 5, 5, 2, 5, 5, 5], []),
         ([2, 3] * 6, []),
         ([5, 5, 15, 5, 5], []),
+        # Two blocks that touch: the step between them is the mean of both distances.
+        ([2.5] * 10 + [3.75] + [5] * 12, [(11, 2.5, 5)]),
+        ([8] * 9 + [5.5] + [3] * 9, [(10, 8, 3)]),
+        # A short block in the middle.
+        ([2.5] * 10 + [5] * 4 + [2.5] * 10, [(10, 2.5, 5), (14, 5, 2.5)]),
+        ([2] * 6 + [3] * 4 + [5] * 6, [(6, 2, 3), (10, 3, 5)]),
+        # A distance that jitters beside the step.
+        ([2.5] * 7 + [2.62] + [5] * 8, [(8, 2.5, 5)]),
+        # Small, but for good.
+        ([5] * 8 + [5.3] * 8, [(8, 5, 5.3)]),
+        # One or two odd distances, and those that swing, are no change.
+        ([5] * 5 + [7] + [5] * 5, []),
+        ([5] * 5 + [7] * 2 + [5] * 5, []),
+        ([5, 5, 5, 5, 6, 4, 5, 5, 5, 5], []),
+        ([1, 2] * 10, []),
     ],
 )
 def test_changes_of_spacing(distances: Distances, changes: list[tuple[int, float, float]]) -> None:
@@ -134,3 +149,12 @@ def test_feet_to_head_or_head_to_feet_is_the_same(distances: Distances) -> None:
     upwards, downwards = axis_shares(heights(*distances)), axis_shares(heights(*reversed(distances)))
     assert upwards.shares_mm == pytest.approx(tuple(reversed(downwards.shares_mm or ())))
     assert len(upwards.gaps) == len(downwards.gaps)
+
+
+@pytest.mark.parametrize("tilt_degrees", [0, 20])
+@pytest.mark.parametrize("spacing_mm", [0.625, 1, 1.25, 2.5, 5])
+def test_positions_rounded_to_a_tenth_feign_no_change(tilt_degrees: float, spacing_mm: float) -> None:
+    normal = np.array([0, np.sin(np.radians(tilt_degrees)), np.cos(np.radians(tilt_degrees))])
+    for start in np.random.default_rng(1).uniform(-300, 300, (20, 3)):
+        positions = np.round(start + np.arange(60)[:, None] * spacing_mm * normal, 1)
+        assert axis_shares(positions @ normal).changes == ()

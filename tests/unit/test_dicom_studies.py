@@ -217,6 +217,47 @@ def test_interleaved_acquisitions_are_listed_and_one_is_picked(
     assert any(np.array_equal(volume, second) for volume in volumes)
 
 
+@pytest.mark.parametrize("copies", [1, 3, 12])
+def test_slices_sent_again_do_not_hide_interleaved_acquisitions(tmp_path: Path, copies: int) -> None:
+    identity = phantom.Identity()
+    phantom.write_series(tmp_path / "1", VOXELS, identity=identity)
+    phantom.write_series(tmp_path / "2", VOXELS + 7, identity=identity, tags={"AcquisitionNumber": "7"})
+    phantom.write_series(tmp_path / "again", VOXELS[:copies], identity=identity)
+    assert [reason.code for reason in refusal_of(tmp_path).verdict.reasons] == ["interleaved_acquisitions"]
+    picked = read(tmp_path, acquisition="acquisition-2")
+    assert [reason.code for reason in picked.geometry.reasons] == ["duplicate_slices"]
+    assert np.array_equal(picked.volume.voxels, VOXELS)
+
+
+def test_only_the_acquisition_picked_must_agree(tmp_path: Path) -> None:
+    identity = phantom.Identity()
+    phantom.write_series(tmp_path / "1", VOXELS, identity=identity)
+    other = {"AcquisitionNumber": "7", "PixelSpacing": [0.7, 0.7]}
+    phantom.write_series(
+        tmp_path / "2", VOXELS, identity=identity, tags={"AcquisitionNumber": "7"}, per_slice=lambda _: other
+    )
+    assert {reason.code for reason in refusal_of(tmp_path).verdict.reasons} == {
+        "mixed_size",
+        "interleaved_acquisitions",
+    }
+    for key, spacing in (("acquisition-2", 1.0), ("acquisition-7", 0.7)):
+        study = read(tmp_path, acquisition=key)
+        assert study.geometry.reasons == ()
+        assert study.volume.grid.spacing_mm[1] == spacing
+
+
+def test_a_boundary_in_both_of_two_blocks_is_one_scan(tmp_path: Path) -> None:
+    identity = phantom.Identity()
+    phantom.write_series(tmp_path / "1", VOXELS[:7], identity=identity)
+    above = phantom.positions_at([5.0 * place for place in range(6, 12)])
+    phantom.write_series(
+        tmp_path / "2", VOXELS[6:], identity=identity, positions_lps_mm=above, tags={"AcquisitionNumber": "7"}
+    )
+    study = read(tmp_path)
+    assert [reason.code for reason in study.geometry.reasons] == ["duplicate_slices"]
+    assert np.array_equal(study.volume.voxels, VOXELS)
+
+
 def test_time_points_that_only_the_clock_tells_apart(tmp_path: Path) -> None:
     identity = phantom.Identity()
     volumes = [phantom.body((4, 24, 28), seed=point) for point in range(5)]

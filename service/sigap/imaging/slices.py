@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 NOISE_MM = 0.1
 NOISE_FRACTION = 0.02
 GAP_FACTOR = 1.5
-# A change of spacing is believed when so many distances on each side agree among themselves (fewer in a short series).
-_WINDOW = 5
+# A change of spacing is looked for over so many distances on each side (fewer at the ends), or, if plain, over so few.
+_LONG, _SHORT, _FEW = 6, 3, 3
+_PLAIN_MM, _PLAIN_PART = 0.3, 0.15
+# Distances agree if they differ from their median by less than this part of the change.
+_AGREEING = 0.25
 _ROUNDING_MM = 1e-4
 
 
@@ -129,15 +132,51 @@ def _usual_distance(distances_mm: NDArray[np.float64], index: int) -> float | No
 
 
 def _find_changes(distances_mm: NDArray[np.float64], gaps: Sequence[int]) -> tuple[SpacingChange, ...]:
-    """Where distances that agree are followed by some that agree on another value; one odd distance is no change."""
+    """Where distances that agree are followed by some that agree on another value; one odd distance is no change.
+
+    Two blocks of slices that touch lie apart by the mean of their distances: such a step is passed over.
+    """
     kept = np.delete(np.arange(len(distances_mm)), gaps)
     values = distances_mm[kept]
-    least = 1 if len(values) <= 3 else 2
-    changes = []
-    for place in range(least, len(values) - least + 1):
-        before, after = values[max(0, place - _WINDOW) : place], values[place : place + _WINDOW]
-        low, high = float(np.median(before)), float(np.median(after))
-        differs = abs(high - low) > noise_mm(min(low, high))
-        if differs and np.ptp(before) <= noise_mm(low) and np.ptp(after) <= noise_mm(high):
-            changes.append(SpacingChange(int(kept[place]), low, high))
+    changes: list[SpacingChange] = []
+    place = 1
+    while place < len(values):
+        steps = (skipped for skipped in (0, 1) if _is_change(values, place, skipped))
+        skipped = next(steps, None)
+        if skipped is None:
+            place += 1
+            continue
+        before, after = _sides(values, place, skipped, _SHORT)
+        at = int(kept[place + skipped])
+        changes.append(SpacingChange(at, float(np.median(before)), float(np.median(after))))
+        place += skipped + 1
     return tuple(changes)
+
+
+def _sides(
+    values: NDArray[np.float64], place: int, skipped: int, length: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Up to `length` distances before a place, and behind it or the step that is passed over."""
+    return values[max(0, place - length) : place], values[place + skipped :][:length]
+
+
+def _is_change(values: NDArray[np.float64], place: int, skipped: int) -> bool:
+    """Whether the distances on both sides of a place agree among themselves, and not with each other.
+
+    Over few distances, as a short block has, only a change is believed that rounded positions cannot feign.
+    """
+    ends = 1 if len(values) <= _FEW else 2
+    for length, least_mm, least_part in ((_LONG, NOISE_MM, NOISE_FRACTION), (_SHORT, _PLAIN_MM, _PLAIN_PART)):
+        before, after = _sides(values, place, skipped, length)
+        if len(before) < min(ends, length) or len(after) < min(ends, length):
+            continue
+        low, high = float(np.median(before)), float(np.median(after))
+        change = abs(high - low)
+        if change <= max(least_mm, least_part * min(low, high)) + _ROUNDING_MM:
+            continue
+        spread = max(np.abs(before - low).max(), np.abs(after - high).max())
+        passed = values[place : place + skipped]
+        lies_between = np.all(np.abs(passed - (low + high) / 2) < change * (0.5 - _AGREEING))
+        if spread <= _AGREEING * change and lies_between:
+            return True
+    return False

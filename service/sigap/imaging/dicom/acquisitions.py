@@ -96,7 +96,7 @@ def pick_acquisition(placed: Placed, found: Acquisitions | None, key: str) -> Pl
         )
     kept = np.array([own == key for own in found.keys])
     if not kept.any():
-        listed = ", ".join(dict.fromkeys(found.keys))
+        listed = ", ".join(sorted(set(found.keys), key=_natural))
         raise BadParameter(f"The series has no such acquisition; it has {listed}.", slug="unknown-acquisition")
     return placed.only(kept)
 
@@ -129,10 +129,16 @@ def _values(placed: Placed, names: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _explains(placed: Placed, values: Sequence[tuple[str, ...]]) -> bool:
-    """Whether frames of one place have different values, and values stand for more than one slice each."""
-    before = len(placed.frames) - int(placed.places[-1]) - 1
-    after = len(placed.frames) - len(set(zip(placed.places.tolist(), values, strict=True)))
-    if after > (1 - _EXPLAINED) * before:
+    """Whether frames of one place have different values, and values stand for more than one slice each.
+
+    Frames of one place that no mark at all tells apart are copies, and not for the acquisitions to explain.
+    """
+    places = placed.places.tolist()
+    marks = [tuple(sorted(frame.marks.items())) for frame in placed.frames]
+    distinct = len(set(zip(places, marks, strict=True)))
+    before = distinct - int(placed.places[-1]) - 1
+    after = distinct - len(set(zip(places, values, strict=True)))
+    if before == 0 or after > (1 - _EXPLAINED) * before:
         return False
     members = Counter(values)
     return placed.places[-1] == 0 or 2 * sum(count for count in members.values() if count > 1) > len(values)

@@ -38,6 +38,12 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
+def are_copies(placed: Placed, limits: Limits) -> bool:
+    """Whether places are shared, and by equal slices only: two blocks that both hold their boundary are one scan."""
+    shared = np.unique(placed.places[placed.shared])
+    return len(shared) > 0 and all(_is_equal(placed, number, limits) for number in shared)
+
+
 def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Reason], list[Ignored]]:
     """Use one of several equal slices of a place; refuse different ones.
 
@@ -54,9 +60,7 @@ def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Rea
     unlike: list[NDArray[np.int64]] = []
     for number in np.unique(placed.places[placed.shared]):
         members = np.flatnonzero(placed.places == number)
-        first = read_plane(placed.frames[members[0]], limits)
-        planes = (read_plane(placed.frames[index], limits) for index in members[1:])
-        (equal if all(np.array_equal(first, plane) for plane in planes) else unlike).append(members)
+        (equal if _is_equal(placed, number, limits) else unlike).append(members)
         kept[members[1:]] = False
     reasons = [
         _reason(severity, placed, groups)
@@ -70,6 +74,13 @@ def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Rea
         reasons,
         [Ignored(file.name, "Another slice of the same place is equal.") for file in unused],
     )
+
+
+def _is_equal(placed: Placed, number: int, limits: Limits) -> bool:
+    """Whether all slices of a place have the same pixels; the first that differs ends the reading."""
+    first, *others = (placed.frames[index] for index in np.flatnonzero(placed.places == number))
+    plane = read_plane(first, limits)
+    return all(np.array_equal(plane, read_plane(other, limits)) for other in others)
 
 
 def _reason(severity: Severity, placed: Placed, groups: Sequence[NDArray[np.int64]]) -> Reason:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from sigap.core.errors import GeometryRefused, UnreadableInput
 from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Origin, Study, Volume
-from sigap.core.verdict import GeometryVerdict, Reason, Severity
+from sigap.core.verdict import GeometryVerdict, Reason
 from sigap.imaging.dicom.acquisitions import find_acquisitions, pick_acquisition, refuse_interleaved
 from sigap.imaging.dicom.agreement import check_agreement
 from sigap.imaging.dicom.choice import choose_series
-from sigap.imaging.dicom.duplicates import drop_repeated_files, resolve_duplicates
+from sigap.imaging.dicom.duplicates import are_copies, drop_repeated_files, resolve_duplicates
 from sigap.imaging.dicom.frames import Frame
 from sigap.imaging.dicom.hounsfield import read_volume
 from sigap.imaging.dicom.patients import check_patients
@@ -62,8 +62,9 @@ class _Reading:
     def read(self, files: Sequence[InputFile]) -> Study:
         series = self._choose(self._headers(files))
         self._frames = series.frames
-        self._reasons += check_agreement(series.frames)
-        placed = self._one_slice_a_place(place(series.frames))
+        placed = self._picked(place(series.frames))
+        self._reasons += check_agreement(self._frames)
+        placed = self._one_slice_a_place(placed)
         self._stop_if_refused()
         if placed is None:
             raise ValueError("slices without a position were not refused")
@@ -98,19 +99,25 @@ class _Reading:
             raise self._refusal()
         return choice.series
 
+    def _picked(self, placed: Placed | None) -> Placed | None:
+        """Leave the acquisition that was asked for; only its own slices must agree then."""
+        if placed is None or self._options.acquisition is None:
+            return placed
+        picked = pick_acquisition(placed, find_acquisitions(placed), self._options.acquisition)
+        self._leave_out(placed.frames, picked.frames, "Belongs to another acquisition than the one asked for.")
+        self._frames = picked.frames
+        return picked
+
     def _one_slice_a_place(self, placed: Placed | None) -> Placed | None:
         """Settle acquisitions first: what tells two slices of one place apart is no duplicate."""
         if placed is None:
             return None
-        found = find_acquisitions(placed)
-        if self._options.acquisition is not None:
-            everything = placed
-            placed = pick_acquisition(placed, found, self._options.acquisition)
-            self._leave_out(everything.frames, placed.frames, "Belongs to another acquisition than the one asked for.")
-        elif found is not None:
+        found = find_acquisitions(placed) if self._options.acquisition is None else None
+        is_refused = bool(self._verdict().refusals)
+        if found is not None and (is_refused or not are_copies(placed, self._limits)):
             self._reasons.append(refuse_interleaved(placed, found))
             return placed
-        if any(reason.severity is Severity.REFUSED for reason in self._reasons):
+        if is_refused:
             return placed
         placed, reasons, unused = resolve_duplicates(placed, self._limits)
         self._reasons += reasons
