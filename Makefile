@@ -7,8 +7,6 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/installed
-HOST ?= 127.0.0.1
-PORT ?= 8000
 # What the tests use beside Python: curl runs the commands of README.md as they stand there.
 SYSTEM_PACKAGES := curl
 
@@ -33,8 +31,8 @@ setup-system: ## Install the system packages that the tests use (root on Debian;
 		echo "Not here, so tests that need them are skipped (Debian: apt-get install, as root):" $$missing; \
 	fi
 
-run: setup ## Serve on 127.0.0.1:8000 with the weights of model_repository (HOST=, PORT=)
-	$(BIN)/sigap serve --host $(HOST) --port $(PORT)
+run: setup ## Serve on 127.0.0.1:8000 with the weights of model_repository (SIGAP_HOST, SIGAP_PORT)
+	$(BIN)/sigap serve
 
 test: setup setup-system ## Run the whole suite (ARGS="-k geometry" runs a part); with CI set a skip is a failure
 	$(if $(CI),PYTHONPATH=tests) $(BIN)/python -m pytest $(if $(CI),-p no_skips) $(ARGS)

@@ -72,6 +72,7 @@ def test_every_parameter_is_described() -> None:
         "pixel_spacing_mm",
         "slice_thickness_mm",
         "priority",
+        "label",
     }
     assert all(described.values())
 

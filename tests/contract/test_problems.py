@@ -76,6 +76,7 @@ REQUESTS: list[tuple[str, dict[str, Any], int, str]] = [
     ("POST /segment/toy", {"files": STUDY, "headers": {"accept": "text/html"}}, 406, "not-acceptable"),
     ("POST /segment/toy?colour=red", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?label=blob", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?format=stl&label=blob", {"files": STUDY}, 406, "not-acceptable"),
     ("POST /segment/toy?priority=now", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?priority=batch&priority=routine", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?pixel_spacing_mm=0", {"files": STUDY}, 422, "bad-parameter"),
@@ -90,6 +91,7 @@ REQUESTS: list[tuple[str, dict[str, Any], int, str]] = [
     ("POST /segment/toy", {"data": {"a": "b"}}, 422, "no-file"),
     ("POST /segment/toy", {"files": {"file": ("a", b"x")}}, 422, "no-file"),
     ("POST /segment/toy", {"content": b"--x--\r\n", "headers": FORM}, 422, "no-file"),
+    ("POST /segment/toy", {"content": b"", "headers": FORM}, 422, "no-file"),
     ("POST /segment/toy", {"content": b"--x\r\n", "headers": FORM}, 400, "malformed-multipart"),
     ("POST /segment/toy", {"content": b"nothing", "headers": FORM}, 400, "malformed-multipart"),
     (

@@ -84,13 +84,13 @@ def test_several_inputs_get_a_folder_each_and_a_bad_one_does_not_stop_the_others
     coronal = tmp_path / "other" / "series"
     write_series(coronal, voxels, spacing_mm=(5, 1, 1), orientation=(1, 0, 0, 0, 0, -1))
     out = tmp_path / "out"
-    result = segmented(phantom, text, series, coronal, phantom, "--out", out)
+    result = segmented(phantom, text, series, coronal, phantom, tmp_path / "gone.nii", "--out", out)
     assert result.exit_code == 1
     assert names(out) == ["phantom", "phantom-2", "series", "summary.csv"]
     assert names(out / "phantom-2") == names(out / "series") == FOUR
     table = rows(out)
-    assert [row["state"] for row in table] == ["done", "refused", "done", "refused", "done"]
-    assert [row["problem"] for row in table] == ["", "unsupported-format", "", "geometry-refused", ""]
+    assert [row["state"] for row in table] == ["done", "refused", "done", "refused", "done", "refused"]
+    assert [row["problem"] for row in table] == ["", "unsupported-format", "", "geometry-refused", "", "no-file"]
     assert table[3]["geometry"] == "refused"
     assert table[3]["remarks"] == "not_axial"
     assert float(table[0]["body_volume_ml"]) == pytest.approx(BODY_ML)

@@ -74,6 +74,7 @@ async def receive_form(
         UploadStalled: nothing came for `stall_s`.
         DeadlineExceeded: the deadline has passed.
         TooLarge: the body is over its limit.
+        UnreadableInput: there is no body.
         SigapError: what `UploadForm` raises.
     """
     count, has_more = 0, True
@@ -85,6 +86,8 @@ async def receive_form(
             raise _over(limit_bytes)
         await run_in_threadpool(form.feed, block)
         has_more = message.get("more_body", False)
+    if count == 0:
+        raise UnreadableInput(f"There is no file in the request. {_HOW_TO}", slug="no-file")
     await run_in_threadpool(form.complete)
 
 

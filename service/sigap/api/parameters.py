@@ -82,6 +82,14 @@ class SegmentOptions(BaseModel):
         Field(description="Place in the queue; without it the task's own."),
     ] = None
 
+    label: Annotated[
+        str | None,
+        Field(
+            description="Of format stl, which a later version writes: the label whose surface is wanted.",
+            json_schema_extra={"enum": [None]},
+        ),
+    ] = None
+
     def run_options(self) -> RunOptions:
         """What the pipeline needs to know."""
         return RunOptions(

@@ -19,7 +19,7 @@ from sigap.api.formats import choose
 from sigap.api.gateway import Gateway
 from sigap.api.parameters import SegmentOptions, check_query
 from sigap.api.problems import HungUp
-from sigap.core.errors import DeadlineExceeded
+from sigap.core.errors import BadParameter, DeadlineExceeded
 from sigap.jobs.folder import JobFolder
 from sigap.jobs.job import Answer, Job
 from sigap.jobs.job import Request as JobRequest
@@ -49,6 +49,8 @@ async def segment(
     request.state.log["task"] = model.name
     check_query(request.query_params)
     encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
+    if options.label is not None:
+        raise BadParameter(f"label is for format stl only; the answer asked for is {encoding}. Leave label out.")
     request.state.log["format"] = encoding
     boundary = boundary_of(request.headers)
     check_declared_size(request.headers, gateway.settings.max_upload_bytes)

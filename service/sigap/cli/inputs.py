@@ -18,8 +18,10 @@ def collect(path: Path) -> list[InputFile]:
     A link inside a folder is followed only if it leads to a file of the same folder: what was not named is not read.
 
     Raises:
-        UnreadableInput: the folder holds no file.
+        UnreadableInput: there is no such file, or the folder holds none.
     """
+    if not path.exists():
+        raise UnreadableInput("There is no such file or folder.", slug="no-file")
     if not path.is_dir():
         return [InputFile(path, path.name)]
     files = sorted(_walk(path), key=lambda file: file.name)

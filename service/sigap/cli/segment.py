@@ -49,9 +49,7 @@ def command(
     ],
     inputs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="INPUT", exists=True, readable=True, help="Files, zips or DICOM folders.", show_default=False
-        ),
+        typer.Argument(metavar="INPUT", help="Files, zips or DICOM folders.", show_default=False),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", file_okay=False, help="Where the answers go; made if it is not there.")
@@ -73,8 +71,10 @@ def command(
 
     One input goes into DIR. Several go into a folder each, named as the file less its extensions, beside summary.csv.
 
-    An input that cannot be answered does not stop the others.
+    An input that cannot be answered, or is not there, does not stop the others.
     """
+    if len(inputs) == 1 and not inputs[0].exists():
+        terminal.refuse_usage(f"INPUT: there is no file or folder {inputs[0]}.")
     names = _formats(formats)
     wanted = options.run_options(
         series_uid=series_uid,

@@ -43,8 +43,8 @@ def affine_notice(volume: Volume) -> Notice | None:
         return None
     return Notice(
         "no_single_affine",
-        "The slices are not evenly spaced, which no NIfTI mask can describe: its orientation codes are 0, its slice "
-        "spacing is the median, and it lies on these slices by index, not by position.",
+        "The slices do not lie evenly spaced on one line, which no NIfTI mask can describe: its orientation codes are "
+        "0, its slice spacing is the median, and it lies on these slices by index, not by position.",
     )
 
 

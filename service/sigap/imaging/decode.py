@@ -192,4 +192,4 @@ def _check_options(options: DecodeOptions, kind: str) -> None:
     for name in _DICOM_ONLY + _PICTURE_ONLY:
         if getattr(options, name) is not None and name not in allowed:
             reader = "DICOM" if name in _DICOM_ONLY else "PNG and JPEG"
-            raise BadParameter(f"{name} is for {reader} only; this input says it itself. Leave it out.")
+            raise BadParameter(f"{name} is for {reader} only. Leave it out.")

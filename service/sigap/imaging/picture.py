@@ -16,7 +16,7 @@ from sigap.core.grid import Grid
 from sigap.core.study import DecodeOptions, Ignored, Kind, Limits, Origin, Study, Volume
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
 
-_LARGEST_MM = 1000.0
+_LARGEST_MM = 999.0
 _PNG_SIGNATURE_BYTES = 8
 _FOREIGN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises of damaged files."""
