@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# As the engine sets it, which comes too late here: toy imports torch first.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import toy
 
 ROOT = Path(__file__).parent.parent
