@@ -79,14 +79,14 @@ def _overlap(first: Box, second: Box) -> tuple[Box, Box]:
 
 def bounding_box(mask: NDArray[np.bool_ | np.uint8]) -> Box | None:
     """The smallest box around the voxels that are not 0 of a 3-D mask; None where there are none."""
-    axes = []
-    for others in ((1, 2), (0, 2), (0, 1)):
-        seen = np.asarray(mask.any(axis=others))
-        if not seen.any():
-            return None
-        places = np.flatnonzero(seen)
-        axes.append(slice(int(places[0]), int(places[-1]) + 1))
-    return axes[0], axes[1], axes[2]
+    # One pass over all voxels makes one plane, off which rows and columns are read.
+    plane = np.asarray(mask.any(axis=0))
+    if not plane.any():
+        return None
+    slices = np.flatnonzero([np.any(one) for one in mask])
+    rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+    first, second, third = (slice(int(places[0]), int(places[-1]) + 1) for places in (slices, rows, columns))
+    return first, second, third
 
 
 def union_box(boxes: list[Box]) -> Box:

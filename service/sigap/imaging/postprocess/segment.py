@@ -99,7 +99,7 @@ def _compose(regions: Mapping[str, Region], contract: Contract, box: Box, values
     for value, label in enumerate(contract.labels, 1):
         region = regions[label.name]
         if not region.is_empty:
-            values[_relative(region.box, box)][region.voxels] = value
+            np.copyto(values[_relative(region.box, box)], value, where=region.voxels)
 
 
 def _extent(box: Box) -> tuple[int, int, int]:
