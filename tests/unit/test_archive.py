@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -133,6 +134,38 @@ def test_what_must_not_be_unpacked_is_refused(unpack: Unpack, case: str) -> None
         unpack(content)
 
     assert refusal.value.slug == slug
+
+
+def test_a_file_that_says_to_be_empty_is_not_inflated_byte_by_byte(tmp_path: Path) -> None:
+    path = tmp_path / "zip"
+    path.write_bytes(lying(b"", unpacked=bytes(1 << 20)))
+    with zipfile.ZipFile(path) as packed, path.open("rb") as file:
+        (member,) = packed.infolist()
+        assert member.file_size == 0
+        assert list(archive._pieces(member, file.fileno())) == [bytes(1 << 20)]
+
+
+def test_a_directory_of_64_bits_counts_only_in_its_place(unpack: Unpack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        for number in range(30):
+            entry = zipfile.ZipInfo(str(number))
+            # It would say: one member, in a directory of one byte.
+            entry.comment = b"PK\x06\x06" + bytes(28) + struct.pack("<QQQ", 1, 1, 0)
+            packed.writestr(entry, b"")
+    assert len(unpack(stream.getvalue(), members=30)) == 30
+
+    monkeypatch.setattr(archive, "ZipFile", None)  # refused before anything is listed
+    with pytest.raises(TooLarge) as refusal:
+        unpack(stream.getvalue(), members=20)
+    assert refusal.value.slug == "too-many-members"
+
+
+def test_what_is_listed_is_counted_too(unpack: Unpack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "_check_count", lambda *_: None)
+    with pytest.raises(TooLarge) as refusal:
+        unpack(zipped(FILES), members=2)
+    assert refusal.value.slug == "too-many-members"
 
 
 def test_caps_are_exact(unpack: Unpack) -> None:

@@ -21,8 +21,10 @@ from sigap.imaging.kinds import HEAD_BYTES, Kind, sniff
 
 _PIECE = 4 << 20
 _THREADS = min(2, os.cpu_count() or 1)
-_END, _END64, _ENTRY, _LOCAL = b"PK\x05\x06", b"PK\x06\x06", b"PK\x01\x02", b"PK\x03\x04"
-_END_BYTES, _LONGEST_COMMENT, _LOCAL_BYTES = 22, 65535, 30
+_END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
+_ENTRY, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
+_END_BYTES, _END64_BYTES, _LOCATOR64_BYTES = 22, 56, 20
+_LONGEST_COMMENT, _LOCAL_BYTES = 65535, 30
 _LARGEST_DIRECTORY = 64 << 20
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 """Flag bits: encrypted, strongly encrypted, encrypted directory (APPNOTE 4.4.4)."""
@@ -58,6 +60,7 @@ def unpack(path: Path, folder: Path, limits: Limits) -> list[InputFile]:
     # zipfile's own, and what falls out of it where a directory is nonsense.
     except (BadZipFile, EOFError, NotImplementedError, OverflowError, ValueError, struct.error) as error:
         raise _damaged() from error
+    _check_number(len(entries), limits)
     for entry in entries:
         _check(entry)
     members = [entry for entry in entries if not entry.filename.endswith(("/", "\\"))]
@@ -79,8 +82,9 @@ def _check_count(path: Path, limits: Limits) -> None:
         if end < 0 or len(tail) < end + _END_BYTES:
             raise UnreadableInput("The zip ends before its directory: it was cut off. Send it again.", slug="truncated")
         count, size = struct.unpack_from("<HI", tail, end + 10)
-        end64 = tail.rfind(_END64, 0, end)
-        if end64 >= 0 and len(tail) >= end64 + 48:
+        end64 = end - _LOCATOR64_BYTES - _END64_BYTES
+        # Only where zipfile looks for it (APPNOTE 4.3.14, 4.3.15): elsewhere it is a part of a name or a comment.
+        if end64 >= 0 and tail.startswith(_END64, end64) and tail.startswith(_LOCATOR64, end64 + _END64_BYTES):
             count, size = struct.unpack_from("<QQ", tail, end64 + 32)
             end = end64
         if size > _LARGEST_DIRECTORY:
@@ -89,6 +93,10 @@ def _check_count(path: Path, limits: Limits) -> None:
             # The number is only a claim.
             file.seek(max(0, start + end - size))
             count = file.read(size).count(_ENTRY)
+    _check_number(count, limits)
+
+
+def _check_number(count: int, limits: Limits) -> None:
     if count > limits.members:
         raise TooLarge(
             f"The zip holds {count:,} files or more; at most {limits.members:,} are read. Send one study alone.",
@@ -192,12 +200,11 @@ def _pieces(member: ZipInfo, packed: int) -> Iterator[bytes]:
     if member.compress_type == ZIP_STORED:
         yield from stored
         return
-    room = min(member.file_size + 1, _PIECE)
     inflater = isal_zlib.decompressobj(-15)
     try:
         while not inflater.eof:
             source = inflater.unconsumed_tail or next(stored, b"")
-            if piece := inflater.decompress(source, room):
+            if piece := inflater.decompress(source, _PIECE):
                 yield piece
             elif not source:
                 raise _damaged()
