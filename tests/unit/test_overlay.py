@@ -22,7 +22,7 @@ from sigap.core.measurement import Lesion
 from sigap.core.result import Result
 from sigap.core.segmentation import Notice
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
-from sigap.encoders.overlay import choice, contour, write_overlay
+from sigap.encoders.overlay import choice, contour, sheet, write_overlay
 from sigap.encoders.overlay.header import footer_rows, header_rows
 from sigap.encoders.overlay.numbering import box_on_key_slice
 from sigap.encoders.overlay.sheet import _lesions_caption, draw_overlay
@@ -288,6 +288,35 @@ def test_odd_shapes_are_drawn(shape: tuple[int, int, int], model: Any) -> None:
     labels = np.zeros(shape, np.uint8)
     labels[-1, -1, -1] = 1
     assert min(draw_overlay(result_of(labels, model=model)).size) > 100
+
+
+def picture_of(rows: int, columns: int) -> Result:
+    labels = np.zeros((1, rows, columns), np.uint8)
+    labels[0, rows // 2, columns // 2] = 1
+    shades = np.full((1, rows, columns), 90, np.uint8)
+    return result_of(labels, grid=picture_grid(rows, columns), kind="png", voxels=shades)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(20, 30_000), (3000, 20)])
+def test_text_on_a_narrow_picture_stays_small(rows: int, columns: int) -> None:
+    width, height = draw_overlay(picture_of(rows, columns)).size
+    assert width <= max(columns, 560) + 40
+    assert height <= rows + 400
+
+
+def test_text_grows_with_a_picture() -> None:
+    small, large = (sheet._picture_layout(picture_grid(side, side)).unit for side in (512, 4096))
+    assert (small, large) == (16, 64)
+    assert sheet._picture_layout(picture_grid(1000, 50_000)).unit == 31
+    assert sheet._picture_layout(picture_grid(50_000, 50_000)).unit == 128
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 600_000), (100_000, 1)])
+def test_a_picture_that_text_would_multiply_is_drawn_alone(rows: int, columns: int) -> None:
+    alone = np.asarray(draw_overlay(picture_of(rows, columns)))
+    assert alone.shape == (rows, columns, 3)
+    assert (alone[0, 0] == 90).all()
+    assert not (alone[rows // 2, columns // 2] == 90).all()
 
 
 def test_a_transposed_volume_is_drawn_transposed() -> None:

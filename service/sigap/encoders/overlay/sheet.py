@@ -29,8 +29,10 @@ _UNIT_PX = 16
 _LEAST_WIDTH_PX = 560
 _MARGIN_PX = 20
 _GAP_PX = 10
-# A picture whose every side is below this needs no larger text than a tile.
-_PICTURE_PX_A_UNIT = 64
+# A picture's text grows with its longest side, as far as its shortest one and this bound let it.
+_LONGEST_PX_A_UNIT, _SHORTEST_PX_A_UNIT, _LARGEST_UNIT_PX = 64, 32, 128
+# The text may double a sheet beyond this. A line of a million pixels has no room for it: it is drawn without.
+_ROOM_PX = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class _Layout:
     @property
     def caption_px(self) -> int:
         return round(self.unit * 1.6) if self.has_captions else 0
+
+    @property
+    def tiles_px(self) -> int:
+        return sum(width * height for width, height in (tile.size for tile in self.tiles))
 
     @property
     def width_px(self) -> int:
@@ -70,7 +76,7 @@ def write_overlay(result: Result, path: Path) -> None:
 
 
 def draw_overlay(result: Result) -> Image.Image:
-    """The overlay in RGB.
+    """The overlay in RGB; a picture that text above and below would multiply is drawn alone.
 
     Raises:
         ValueError: the labelmap does not fit the volume.
@@ -80,7 +86,10 @@ def draw_overlay(result: Result) -> Image.Image:
     top = _MARGIN_PX + rows_height(above, layout.width_px) + _GAP_PX
     bottom = top + layout.height_px + _GAP_PX
     height = bottom + rows_height(below, layout.width_px) + _MARGIN_PX
-    canvas = Image.new("RGB", (layout.width_px + 2 * _MARGIN_PX, height), _BACKGROUND)
+    width = layout.width_px + 2 * _MARGIN_PX
+    if is_picture(result) and width * height > 2 * layout.tiles_px + _ROOM_PX:
+        return _without_text(result, layout.tiles[0])
+    canvas = Image.new("RGB", (width, height), _BACKGROUND)
     draw_rows(canvas, above, (_MARGIN_PX, _MARGIN_PX), layout.width_px)
     for position, tile in enumerate(layout.tiles):
         x, y = layout.place(position)
@@ -89,6 +98,12 @@ def draw_overlay(result: Result) -> Image.Image:
         if layout.has_captions:
             _draw_caption(canvas, result, tile, (at[0], at[1] - layout.caption_px))
     draw_rows(canvas, below, (_MARGIN_PX, bottom), layout.width_px)
+    return canvas
+
+
+def _without_text(result: Result, tile: Tile) -> Image.Image:
+    canvas = Image.new("RGB", tile.size, _BACKGROUND)
+    draw_tile(canvas, result, tile, (0, 0))
     return canvas
 
 
@@ -109,7 +124,8 @@ def _layout(result: Result, labelmap: NDArray[np.uint8]) -> _Layout:
 
 def _picture_layout(grid: Grid) -> _Layout:
     _, rows, columns = grid.shape
-    unit = max(_UNIT_PX, max(rows, columns) // _PICTURE_PX_A_UNIT)
+    fitting = min(max(rows, columns) // _LONGEST_PX_A_UNIT, min(rows, columns) // _SHORTEST_PX_A_UNIT)
+    unit = max(_UNIT_PX, min(fitting, _LARGEST_UNIT_PX))
     return _Layout((Tile(0, (columns, rows), unit),), 1, unit, has_captions=False)
 
 
