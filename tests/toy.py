@@ -56,6 +56,19 @@ class Brightness(torch.nn.Module):
         return torch.stack([body, blob], dim=1).round().to(torch.uint8)
 
 
+class FailsWhereBright(Brightness):
+    """Runs when it is warmed; a pixel of 255 makes it raise an error, of 254 ask for more memory than can be had."""
+
+    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the contract's name
+        largest = int(SLICES.max())
+        if largest == 255:
+            raise RuntimeError("/secret/place")
+        if largest == 254:
+            SLICES = torch.zeros([1 << 60], dtype=torch.uint8)  # noqa: N806
+        middle = SLICES[:, SLICES.shape[1] // 2].float()
+        return torch.stack([middle, middle], dim=1).to(torch.uint8)
+
+
 def contract(**changes: Any) -> dict[str, Any]:
     """The toy's contract with some of its parts replaced."""
     return deepcopy(CONTRACT) | changes

@@ -1,13 +1,14 @@
 """One suite over every engine."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import toy
-from sigap.core.errors import EngineUnavailable, ModelError, UnknownTask
+from sigap.core.errors import EngineUnavailable, ModelError, SigapError, TooLarge, UnknownTask
 from sigap.engines.engine import Engine
 from sigap.engines.torchscript import TorchScriptEngine
 
@@ -62,6 +63,32 @@ def test_a_closed_engine_says_so(engine: Engine) -> None:
     assert not engine.is_ready()
     with pytest.raises(EngineUnavailable):
         engine.infer(model, np.zeros((1, 1, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("load", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize(("shade", "wanted"), [(255, ModelError), (254, TooLarge)])
+def test_what_would_fail_again_is_not_called_unavailable(
+    tmp_path: Path, load: Callable[[Path], Engine], shade: int, wanted: type[SigapError]
+) -> None:
+    engine = load(toy.write_repository(tmp_path, module=toy.FailsWhereBright()))
+    with pytest.raises(wanted) as failure:
+        engine.infer(engine.model("toy"), np.full((1, 1, 8, 8), shade, np.uint8))
+    assert "secret" not in failure.value.message
+    assert engine.infer(engine.model("toy"), np.full((1, 1, 8, 8), 7, np.uint8)).max() == 7
+    engine.close()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_memory_that_torch_or_python_lacks_is_the_studys_size(
+    toy_repository: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    engine = TorchScriptEngine.load(toy_repository)
+    monkeypatch.setitem(engine._modules, "toy", fail)
+    with pytest.raises(TooLarge, match="8 x 9"):
+        engine.infer(engine.model("toy"), np.zeros((1, 1, 8, 9), np.uint8))
 
 
 def break_config(repository: Path, old: str, new: str) -> None:

@@ -46,6 +46,8 @@ class Engine(Protocol):
 
         Raises:
             EngineUnavailable: the engine cannot answer now.
+            TooLarge: slices of this size need more memory than there is.
+            ModelError: the model fails on them, or answers in another form.
         """
         ...
 

@@ -17,10 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from sigap.core.contract import Model
-from sigap.core.errors import EngineUnavailable, ModelError, UnknownTask
+from sigap.core.errors import EngineUnavailable, ModelError, SigapError, TooLarge, UnknownTask
 from sigap.engines.repository import parameter, read_repository, weights_path
 
 _WARM_UP_SIDE = 512
+# The CPU's allocator, and CUDA's below the interpreter, say it in words alone.
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 
 class TorchScriptEngine:
@@ -75,10 +77,8 @@ class TorchScriptEngine:
             try:
                 batch = torch.from_numpy(np.ascontiguousarray(slices)).to(self._device)
                 probabilities: NDArray[np.uint8] = module(batch).cpu().numpy()
-            except RuntimeError as error:
-                raise EngineUnavailable(
-                    "The model could not be run on this slice size or ran out of memory."
-                ) from error
+            except (RuntimeError, MemoryError, torch.jit.Error) as error:
+                raise _failed(model, slices, error) from error
         wanted = (len(slices), len(model.contract.labels), *slices.shape[2:])
         if probabilities.dtype != np.uint8 or probabilities.shape != wanted:
             raise ModelError(
@@ -96,6 +96,17 @@ class TorchScriptEngine:
             shape = (1, model.contract.context_slices, _WARM_UP_SIDE, _WARM_UP_SIDE)
             for _ in range(2):
                 self.infer(model, np.zeros(shape, np.uint8))
+
+
+def _failed(model: Model, slices: NDArray[np.uint8], error: Exception) -> SigapError:
+    """What torch raised, for a user: it would raise the same of the same slices again."""
+    rows, columns = slices.shape[2:]
+    is_said = any(words in str(error) for words in _NO_MEMORY)
+    if is_said or isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return TooLarge(
+            f"Slices of {rows:,} x {columns:,} pixels need more memory than the model can have. Send smaller ones."
+        )
+    return ModelError(f"model {model.name!r} cannot be run on slices of {rows} x {columns}")
 
 
 def _load_module(folder: Path, model: Model, device: torch.device) -> torch.jit.ScriptModule:
