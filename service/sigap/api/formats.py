@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sigap.api.problems import NotAcceptable
-from sigap.encoders.formats import FORMATS
+from sigap.encoders.formats import FORMATS, LATER
 
 DEFAULT = "json"
-# Promised by the contract, not written by this version.
-_LATER = ("seg", "sr", "rtstruct", "sc", "stl")
+# Of the formats that come with a later version.
 _LATER_MEDIA_TYPES = ("application/dicom", "model/stl")
 
 
@@ -62,7 +61,7 @@ def choose(asked: str | None, accept: str | None) -> str:
 def _by_name(name: str) -> str:
     if name in FORMATS:
         return name
-    if name in _LATER:
+    if name in LATER:
         raise NotAcceptable(f"The format {name} comes with a later version. {_we_write()}")
     raise NotAcceptable(f"There is no such format. {_we_write()}")
 

@@ -7,12 +7,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.datastructures import ImmutableMultiDict
 
 from sigap.core.errors import BadParameter
-from sigap.core.study import DecodeOptions
+from sigap.core.study import LARGEST_MM, DecodeOptions
 from sigap.encoders.formats import FORMATS
 from sigap.pipeline import RunOptions
 
-# Wider than any scanner's, narrow enough that areas and volumes stay finite.
-_LEAST_MM, _GREATEST_MM = 0.001, 999.0
+_LEAST_MM = 0.001
 _DISTANCE = r"(0\.0{0,2}[1-9][0-9]*|[1-9][0-9]{0,2}(\.[0-9]+)?)"
 _DISTANCES = f"^{_DISTANCE}(,{_DISTANCE})?$"
 
@@ -20,7 +19,7 @@ _DISTANCES = f"^{_DISTANCE}(,{_DISTANCE})?$"
 def _check_distances(text: str) -> str:
     if not re.fullmatch(_DISTANCES, text):
         raise ValueError(
-            f'give one distance or "row,column" from {_LEAST_MM} to {_GREATEST_MM:.0f} mm, such as 0.7 or 0.7,0.8'
+            f'give one distance or "row,column" from {_LEAST_MM} to {LARGEST_MM:.0f} mm, such as 0.7 or 0.7,0.8'
         )
     return text
 
@@ -72,7 +71,7 @@ class SegmentOptions(BaseModel):
         float | None,
         Field(
             ge=_LEAST_MM,
-            le=_GREATEST_MM,
+            le=LARGEST_MM,
             allow_inf_nan=False,
             description="PNG and JPEG: thickness of the slice in mm.",
         ),

@@ -40,7 +40,6 @@ EXAMPLES = """[bold]Examples[/bold]
 Exit status: 0 all done, 1 some failed or were refused, 2 wrong call."""
 
 _DEFAULT_FORMATS = "json,nifti,png,coco"
-_LATER = ("seg", "sr", "sc", "rtstruct", "stl")
 
 
 def command(
@@ -103,12 +102,12 @@ class Plan:
 
 
 def _formats(text: str) -> list[str]:
-    from sigap.encoders.formats import FORMATS
+    from sigap.encoders.formats import FORMATS, LATER
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     known = [name for name in FORMATS if name != "zip"]
     for name in names:
-        if name in _LATER:
+        if name in LATER:
             terminal.refuse_usage(f"--format {name}: this version does not write it yet. It writes {', '.join(known)}.")
         if name == "zip":
             terminal.refuse_usage(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,9 @@ from sigap.core.grid import Grid
 from sigap.core.verdict import GeometryVerdict
 
 Kind = Literal["dicom", "nifti", "png", "jpeg"]
+
+LARGEST_MM = 999.0
+"""Of a size that a client gives: wider than any scanner's, narrow enough that areas and volumes stay finite."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,20 @@ class InputFile:
 
     path: Path
     name: str
+
+
+def combined_sha256(digests: Sequence[str]) -> str:
+    """One SHA-256 for an input of one file or several.
+
+    Args:
+        digests: each file's, in hexadecimal, in any order.
+
+    Returns:
+        Of one file its own; of several, that of their sorted SHA-256s, written in hexadecimal one after the other.
+    """
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(sorted(digests)).encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Origin:
 
     Attributes:
         kind: by content.
-        sha256: of the one file sent; of several, that of their sorted SHA-256s.
+        sha256: `combined_sha256` of the files sent.
         ignored: files that were not used.
         study_uid: DICOM only.
         series_uid: DICOM only.

@@ -45,4 +45,7 @@ _REPORT = Format("json", "application/json", "report.json", write_report)
 _MEMBERS = {answer.filename: answer.write for answer in (*_MASKS, _REPORT)}
 _ZIP = Format("zip", "application/zip", "sigap.zip", partial(write_archive, members=_MEMBERS))
 
+LATER = ("seg", "sr", "rtstruct", "sc", "stl")
+"""Promised by the contract, not written by this version."""
+
 FORMATS: Mapping[str, Format] = MappingProxyType({answer.name: answer for answer in (_REPORT, *_MASKS, _ZIP)})

@@ -24,14 +24,6 @@ def labelmap_of(result: Result) -> NDArray[np.uint8]:
     return labelmap
 
 
-def mask_of(labels: NDArray[np.uint8], values: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Where any of the values stands. A look-up by index, as in `isin`, would take eight bytes a pixel."""
-    mask = np.zeros(labels.shape, bool)
-    for value in values:
-        mask |= labels == value
-    return mask
-
-
 def meaning(contract: Contract, label: Label) -> str:
     """What a label's own value covers: the innermost label stands, so a liver's value is the `liver outside tumour`."""
     inside = [other.name for other in contract.labels if other.parent == label.name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sigap.core.errors import BadParameter, TooLarge, UnreadableInput, UnsupportedFormat
-from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Study
+from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Study, combined_sha256
 from sigap.core.study import Kind as ImageKind
 from sigap.imaging import archive, dicom, gzipped, nifti, picture
 from sigap.imaging.kinds import HEAD_BYTES, Content, Kind, sniff
@@ -63,14 +63,12 @@ def decode(
 
 
 def fingerprint(files: Sequence[InputFile]) -> str:
-    """SHA-256 of the one file sent; of several, that of their sorted hexadecimal SHA-256s, one after the other."""
+    """The `combined_sha256` of the files sent."""
     digests = []
     for sent in files:
         with sent.path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(sorted(digests)).encode("ascii")).hexdigest()
+    return combined_sha256(digests)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from sigap.core.errors import BadParameter, TooLarge, UnreadableInput
 from sigap.core.grid import Grid
-from sigap.core.study import DecodeOptions, Ignored, Kind, Limits, Origin, Study, Volume
+from sigap.core.study import LARGEST_MM, DecodeOptions, Ignored, Kind, Limits, Origin, Study, Volume
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
 
-_LARGEST_MM = 999.0
 _PNG_SIGNATURE_BYTES = 8
 _FOREIGN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises of damaged files."""
@@ -65,8 +64,8 @@ def check_options(options: DecodeOptions) -> None:
     sizes = {"pixel_spacing_mm": options.pixel_spacing_mm or (), "slice_thickness_mm": (options.slice_thickness_mm,)}
     for name, values in sizes.items():
         for value in values:
-            if value is not None and not (math.isfinite(value) and 0 < value <= _LARGEST_MM):
-                raise BadParameter(f"{name} must be above 0 and at most {_LARGEST_MM:g} mm.")
+            if value is not None and not (math.isfinite(value) and 0 < value <= LARGEST_MM):
+                raise BadParameter(f"{name} must be above 0 and at most {LARGEST_MM:g} mm.")
 
 
 def _pixels(path: Path, kind: Kind, limits: Limits) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from sigap.core.errors import StorageFull
-from sigap.core.study import InputFile
+from sigap.core.study import InputFile, combined_sha256
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -117,10 +117,8 @@ class JobFolder:
 
     @property
     def sha256(self) -> str:
-        """Of the one file; of several, that of their sorted SHA-256s, written as hexadecimal one after the other."""
-        if len(self._sha256s) == 1:
-            return self._sha256s[0]
-        return hashlib.sha256("".join(sorted(self._sha256s)).encode()).hexdigest()
+        """The `combined_sha256` of the files."""
+        return combined_sha256(self._sha256s)
 
     def receive(self, name: str) -> IncomingFile:
         """Start the next uploaded file; `name` is what the client calls it."""

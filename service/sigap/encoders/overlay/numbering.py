@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from sigap.core.grid import Grid
 from sigap.core.measurement import Lesion
-from sigap.encoders.labels import mask_of
+from sigap.core.segmentation import mask_of
 from sigap.encoders.overlay.contour import Place
 from sigap.encoders.overlay.text import draw_text, halo_of, text_width
 

@@ -12,7 +12,7 @@ from sigap.core.contract import Contract
 from sigap.core.grid import Grid
 from sigap.core.measurement import Lesion
 from sigap.core.result import Result
-from sigap.encoders.labels import mask_of
+from sigap.core.segmentation import mask_of
 from sigap.encoders.overlay.contour import Place, draw_outline
 from sigap.encoders.overlay.numbering import box_on_key_slice, draw_number
 from sigap.encoders.overlay.text import draw_text, halo_of, text_width

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sigap.core.contract import Contract, Label
 from sigap.core.measurement import LabelMeasure, Lesion, Measurements
-from sigap.core.segmentation import Segmentation
+from sigap.core.segmentation import Segmentation, mask_of
 from sigap.core.study import Volume
 from sigap.imaging.measure.amount import area_mm2, area_px, volume_ml
 from sigap.imaging.measure.hounsfield import hounsfield
@@ -29,20 +28,13 @@ def measure(segmentation: Segmentation, volume: Volume, contract: Contract) -> M
     for label in contract.labels:
         region = Region.empty()
         if found is not None:
-            inside = _one_of(segmentation.labelmap[found], contract.family(label.name))
+            inside = mask_of(segmentation.labelmap[found], contract.family(label.name))
             region = Region.of(inside, (found[0].start, found[1].start, found[2].start))
         labels.append(_measure_label(label, region, segmentation, volume))
         if label.role == "lesion":
             lesions += measure_lesions(region, label.name, volume, contract)
     measures = _burdens(labels, contract) if "burden" in contract.measures else {}
     return Measurements(tuple(labels), number_lesions(lesions), measures)
-
-
-def _one_of(labelmap: NDArray[np.uint8], values: tuple[int, ...]) -> NDArray[np.bool_]:
-    mask = np.zeros(labelmap.shape, bool)
-    for value in values:
-        mask |= labelmap == value
-    return mask
 
 
 def _measure_label(label: Label, region: Region, segmentation: Segmentation, volume: Volume) -> LabelMeasure:
