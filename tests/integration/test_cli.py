@@ -317,6 +317,31 @@ def test_version() -> None:
     assert sigap("--version").stdout == f"sigap {__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/secret/place"), "Permission denied"),
+        (MemoryError(), "memory"),
+        (KeyError("/secret/place"), "KeyError"),
+    ],
+)
+def test_inspect_says_in_json_what_nobody_foresaw(
+    phantom: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sigap.imaging.decode.decode", fail)
+    result = sigap("inspect", phantom, "--json")
+    assert result.exit_code == 1
+    described = json.loads(result.stdout)
+    assert (described["input"], described["geometry"]) == (None, None)
+    assert described["problem"]["type"] == "urn:sigap:problem:internal"
+    assert said in described["problem"]["detail"]
+    assert "secret" not in result.stdout
+    assert "Traceback" not in result.stderr or isinstance(error, KeyError)
+
+
 @pytest.mark.parametrize("command", ["segment", "inspect", "serve", "models", "config"])
 def test_help_teaches_by_example(command: str) -> None:
     shown = sigap(command, "--help").stdout

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigap.cli import options, terminal
-from sigap.core.errors import GeometryRefused, SigapError
+from sigap.cli.failure import Failure
+from sigap.core.errors import GeometryRefused
 
 if TYPE_CHECKING:
     from sigap.core.study import DecodeOptions, Limits
@@ -53,8 +54,8 @@ def command(
     limits = terminal.read_settings().limits
     try:
         described, is_refused = _describe(path, wanted.decode, limits)
-    except SigapError as error:
-        _print_unreadable(error, as_json=as_json)
+    except Exception as error:
+        _print_unreadable(Failure.of(error), as_json=as_json)
         raise typer.Exit(terminal.FAILED) from error
     if as_json:
         typer.echo(json.dumps(described, ensure_ascii=False, allow_nan=False, indent=1))
@@ -75,11 +76,8 @@ def _describe(path: Path, wanted: DecodeOptions, limits: Limits) -> tuple[dict[s
             study = decode(collect(path), workspace=Path(workspace), options=wanted, limits=limits)
         except GeometryRefused as error:
             # A refused study has no volume: its shape and spacing are not known.
-            origin = error.origin and input_entry(error.origin, (0, 0, 0), (None, None, None))
-            return {
-                "input": origin and origin | {"shape": None, "spacing_mm": None},
-                "geometry": error.verdict.as_json(),
-            }, True
+            entry = error.origin and input_entry(error.origin, None, None)
+            return {"input": entry, "geometry": error.verdict.as_json()}, True
     grid = study.volume.grid
     return {
         "input": input_entry(study.origin, grid.shape, grid.spacing_mm),
@@ -87,10 +85,10 @@ def _describe(path: Path, wanted: DecodeOptions, limits: Limits) -> tuple[dict[s
     }, False
 
 
-def _print_unreadable(error: SigapError, *, as_json: bool) -> None:
-    terminal.complain(error.message)
+def _print_unreadable(failure: Failure, *, as_json: bool) -> None:
+    terminal.complain(failure.message)
     if as_json:
-        problem = {"type": f"urn:sigap:problem:{error.slug}", "detail": error.message}
+        problem = {"type": f"urn:sigap:problem:{failure.problem}", "detail": failure.message}
         typer.echo(json.dumps({"input": None, "geometry": None, "problem": problem}, ensure_ascii=False, indent=1))
 
 

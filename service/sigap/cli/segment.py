@@ -6,7 +6,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigap.cli import options, terminal
-from sigap.core.errors import GeometryRefused, InputError, SigapError
+from sigap.cli.failure import Failure
+from sigap.core.errors import GeometryRefused, InputError
 
 if TYPE_CHECKING:
     from sigap.cli.summary import Outcome
@@ -209,17 +209,9 @@ def _failure(path: Path, error: Exception, *, seconds: float) -> Outcome:
             message=error.message,
             seconds=seconds,
         )
-    if isinstance(error, SigapError):
-        state: State = "refused" if isinstance(error, InputError) else "failed"
-        return Outcome(str(path), state, problem=error.slug, message=error.message, seconds=seconds)
-    if isinstance(error, MemoryError):
-        message = "The study needs more memory than this machine has."
-    elif isinstance(error, OSError):
-        message = f"A file could not be read or written: {error.strerror or type(error).__name__}."
-    else:
-        traceback.print_exception(error)
-        message = f"Something went wrong inside Sigap ({type(error).__name__})."
-    return Outcome(str(path), "failed", problem="internal", message=message, seconds=seconds)
+    failure = Failure.of(error)
+    state: State = "refused" if isinstance(error, InputError) else "failed"
+    return Outcome(str(path), state, problem=failure.problem, message=failure.message, seconds=seconds)
 
 
 def _say(outcomes: Sequence[Outcome], *, is_quiet: bool) -> None:
