@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import sigap
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# Found by others: pydicom finds its decoders by itself.
+PLUGGED_IN = {"pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -43,6 +46,20 @@ def test_every_package_that_set_up_installs_is_pinned_to_what_runs_here(licences
     }
     here = {name: metadata.version(name).removesuffix("+cpu") for name in needed}
     assert {name: pins().get(name) for name in needed} == here
+
+
+def test_every_requirement_is_imported_or_plugged_in() -> None:
+    owners, used = metadata.packages_distributions(), set[str]()
+    for path in [*(ROOT / "service").rglob("*.py"), *(ROOT / "training").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            used |= {canonicalize_name(owner) for name in names for owner in owners.get(name.split(".")[0], [])}
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = {
+        Requirement(line).name for line in PROJECT["project"]["dependencies"] + extras["torch"] + extras["training"]
+    }
+    assert {canonicalize_name(name) for name in wanted} - used - {"sigap"} == PLUGGED_IN
 
 
 def test_torch_is_pinned_where_every_installer_sees_it() -> None:
