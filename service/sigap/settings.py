@@ -62,7 +62,9 @@ class Settings(BaseSettings):
     )
     max_upload_mb: int = Field(2048, ge=1, description="Largest request body, in MiB; a larger one gets 413.")
     memory_mb: int = Field(
-        6144, ge=3, description="Memory that one study may take, in MiB, beside the model; a larger one gets 413."
+        6144,
+        ge=3,
+        description="Memory meant for one study, in MiB, beside the model; a volume over a third of it gets 413.",
     )
     queue_length: int = Field(
         8, ge=1, description="Studies that may wait or be uploaded beside the one that runs; more get 503."
