@@ -81,7 +81,14 @@ def run(
     clock = _Clock()
     progress(Progress("decode", 0, 0))
     with clock.stage("decode"):
-        study = decode(files, workspace=workspace, options=options.decode, limits=limits, sha256=sha256)
+        study = decode(
+            files,
+            workspace=workspace,
+            options=options.decode,
+            limits=limits,
+            sha256=sha256,
+            check=lambda: progress(Progress("decode", 0, 0)),
+        )
     volume, contract, total = study.volume, model.contract, study.volume.grid.shape[0]
     with clock.stage("infer"):
         levels = infer(volume, model, engine, lambda done: progress(Progress("infer", done, total)))

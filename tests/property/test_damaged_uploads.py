@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 
+from phantoms.dicom import body, write_enhanced, write_series
 from phantoms.nifti import gzipped, nifti_bytes
 from phantoms.pictures import encoded, shades
 from phantoms.zips import zipped
@@ -26,6 +32,9 @@ CONTENTS = {
     "jpeg": encoded(shades(), "JPEG"),
     "zip": zipped({"scan": nifti_bytes(VOXELS), "notes": b"text"}),
 }
+SLICES = body((3, 8, 8))
+HOSTILE = (0.0, -1.0, 1e-300, 1e20, 1e30, 1.5e39, 2e6, 1e200, -1e200, 1e308)
+Changes = dict[str, dict[str, Any]]
 LIMITS = Limits(members=10, unpacked_bytes=1 << 20, plane_pixels=1 << 16, volume_bytes=1 << 20)
 
 
@@ -46,3 +55,76 @@ def test_changed_bytes(kind: str, data: st.DataObject) -> None:
             return
         assert study.volume.voxels.shape == study.volume.grid.shape
         assert np.isfinite(study.volume.voxels).all()
+
+
+def numbers_around(usual: float) -> st.SearchStrategy[Any]:
+    """A usual number, or one that no scanner writes."""
+    return st.just(usual) | st.sampled_from(HOSTILE) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+times = st.text("0123456789.:a-+ ", max_size=8) | st.sampled_from(["101200", ".a", ".", "1e5"])
+
+
+@pytest.mark.parametrize("kind", ["dicom", "enhanced"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_changed_dicom_headers(kind: str, data: st.DataObject) -> None:
+    changes = {
+        "rescale": {
+            "RescaleSlope": data.draw(numbers_around(1.0)),
+            "RescaleIntercept": data.draw(numbers_around(-1024.0)),
+        },
+        "measures": {
+            "PixelSpacing": [data.draw(numbers_around(0.7)) for _ in range(2)],
+            "SliceThickness": data.draw(numbers_around(5.0)),
+        },
+    }
+    heights = [data.draw(numbers_around(5.0 * index)) for index in range(3)]
+    clocks = [data.draw(times) for _ in range(3)]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, over what is written here
+        write = write_plain if kind == "dicom" else write_changed_enhanced
+        sent = [InputFile(path, path.name) for path in write(Path(folder), changes, heights, clocks)]
+        workspace = Path(folder) / "workspace"
+        workspace.mkdir()
+        try:
+            study = decode(sent, workspace=workspace, options=DecodeOptions(), limits=LIMITS)
+        except InputError as error:
+            json.dumps(vars(error), default=str, allow_nan=False)
+            return
+        grid = study.volume.grid
+        assert study.volume.voxels.shape == grid.shape
+        assert np.isfinite(study.volume.voxels).all()
+        assert np.isfinite([*grid.spacing_mm[1:], *(grid.shares_mm or ()), np.prod(grid.spacing_mm[1:])]).all()
+
+
+def write_plain(folder: Path, changes: Changes, heights: list[Any], clocks: list[str]) -> list[Path]:
+    paths = write_series(folder, SLICES)
+    for path, height, clock in zip(paths, heights, clocks, strict=True):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in [*changes["rescale"].items(), *changes["measures"].items()]:
+            set_raw(dataset, keyword, value)
+        set_raw(dataset, "ImagePositionPatient", [0.0, 0.0, height])
+        set_raw(dataset, "AcquisitionTime", clock)
+        dataset.save_as(path)
+    return paths
+
+
+def write_changed_enhanced(folder: Path, changes: Changes, heights: list[Any], clocks: list[str]) -> list[Path]:
+    def shared(groups: Dataset) -> None:
+        for keyword, value in changes["rescale"].items():
+            set_raw(groups.PixelValueTransformationSequence[0], keyword, value)
+        for keyword, value in changes["measures"].items():
+            set_raw(groups.PixelMeasuresSequence[0], keyword, value)
+
+    def own(index: int, groups: Dataset) -> None:
+        set_raw(groups.PlanePositionSequence[0], "ImagePositionPatient", [0.0, 0.0, heights[index]])
+        set_raw(groups.FrameContentSequence[0], "FrameAcquisitionDateTime", clocks[index])
+
+    return [write_enhanced(folder / "scan.dcm", SLICES, shared=shared, per_frame=own)]
+
+
+def set_raw(dataset: Dataset, keyword: str, value: Any) -> None:
+    """As text of any length: a decimal string has room for no more than 16 characters."""
+    values = value if isinstance(value, list) else [value]
+    dataset.add_new(keyword, "LO", [str(one) for one in values])

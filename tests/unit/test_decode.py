@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fakes import FakeEngine
 from phantoms.nifti import gzipped, nifti_bytes
 from phantoms.pictures import encoded, shades
 from phantoms.zips import claiming, zipped
-from sigap.core.errors import BadParameter, InputError, TooLarge, UnreadableInput, UnsupportedFormat
+from sigap import pipeline
+from sigap.core.errors import BadParameter, Cancelled, InputError, TooLarge, UnreadableInput, UnsupportedFormat
 from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Origin, Study
 from sigap.imaging import decode as decoding
 from sigap.imaging import nifti
@@ -250,3 +252,39 @@ def test_more_files_than_allowed(upload: Upload) -> None:
 def test_options_that_do_not_fit_are_refused(upload: Upload, content: bytes, options: DecodeOptions) -> None:
     with pytest.raises(BadParameter):
         upload(content, options=options)
+
+
+def test_a_check_can_end_the_sorting_of_files(files: Files, tmp_path: Path) -> None:
+    def check() -> None:
+        raise Cancelled("Nobody waits any more.")
+
+    with pytest.raises(Cancelled):
+        decode(files(NIFTI), workspace=tmp_path, options=DecodeOptions(), limits=Limits(), check=check)
+
+
+def test_the_check_reaches_the_dicom_reader(files: Files, tmp_path: Path, dicom_reads: list[dict[str, Any]]) -> None:
+    calls: list[None] = []
+    decode(
+        files(DICOM),
+        workspace=tmp_path,
+        options=DecodeOptions(),
+        limits=Limits(),
+        check=lambda: calls.append(None),
+    )
+    before = len(calls)
+    dicom_reads[0]["check"]()
+    assert len(calls) == before + 1
+
+
+def test_a_run_can_be_ended_while_it_decodes(files: Files, tmp_path: Path) -> None:
+    """A deadline or a hang-up is noticed at the next file or block, not after the whole study."""
+    told: list[pipeline.Progress] = []
+
+    def progress(now: pipeline.Progress) -> None:
+        told.append(now)
+        if len(told) == 3:
+            raise Cancelled("Nobody waits any more.")
+
+    with pytest.raises(Cancelled):
+        pipeline.run(files(NIFTI), task="toy", engine=FakeEngine(), workspace=tmp_path, progress=progress)
+    assert [now.stage for now in told] == ["decode"] * 3

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from phantoms import dicom as phantom
 from phantoms.dicom import REMOVE
-from sigap.core.errors import BadParameter, GeometryRefused, InputError, UnreadableInput
+from sigap.core.errors import BadParameter, GeometryRefused, InputError, SigapError, TooLarge, UnreadableInput
 from sigap.core.grid import Orientation
-from sigap.core.study import DecodeOptions, Ignored, InputFile, Study
+from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Study
 from sigap.imaging import dicom
+from sigap.imaging.dicom import acquisitions, items, reading, stored
 
 VOXELS = phantom.body((12, 24, 28))
 
@@ -582,3 +583,201 @@ def test_a_real_study(samples: Path, tmp_path: Path) -> None:
 def _write_directory(path: Path) -> None:
     dataset = phantom.item(SOPClassUID=MediaStorageDirectoryStorage, SOPInstanceUID="1.2.3", FileSetID="X")
     phantom.save(dataset, path, phantom.EXPLICIT)
+
+
+# --- hostile headers ---
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({"RescaleSlope": "1e30"}, "not_hounsfield"),
+        ({"RescaleSlope": "2e6"}, "not_hounsfield"),
+        ({"RescaleSlope": "1e-30"}, "not_hounsfield"),
+        ({"RescaleIntercept": "1e20"}, "not_hounsfield"),
+        ({"RescaleIntercept": "-1.5e39"}, "not_hounsfield"),
+        ({"PixelSpacing": ["1e200", "1e200"]}, "no_spacing"),
+        ({"PixelSpacing": ["1e-200", "1e-200"]}, "no_spacing"),
+        ({"ImagePositionPatient": ["0", "0", "1e200"]}, "no_spacing"),
+    ],
+)
+def test_numbers_that_no_scanner_writes_are_refused(tmp_path: Path, tags: dict[str, Any], code: str) -> None:
+    [path] = phantom.write_series(tmp_path, VOXELS[:1])
+    dataset = pydicom.dcmread(path)
+    phantom.apply(dataset, tags)
+    dataset.save_as(path)
+    assert [reason.code for reason in refusal_of(tmp_path).verdict.reasons] == [code]
+
+
+def test_a_thickness_that_no_scanner_writes_is_none(tmp_path: Path) -> None:
+    study = read(phantom.write_series(tmp_path, VOXELS[:1], tags={"SliceThickness": "1e200"}))
+    assert study.volume.grid.shares_mm is None
+    assert [reason.code for reason in study.geometry.reasons] == ["no_spacing"]
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1000, -100_000), (0.001, 100_000)])
+def test_the_widest_rescale_that_is_read_overflows_nothing(tmp_path: Path, slope: float, intercept: float) -> None:
+    paths = phantom.write_series(tmp_path, VOXELS[:1])
+    dataset = pydicom.dcmread(paths[0])
+    stored = np.frombuffer(dataset.PixelData, np.int16).reshape(24, 28)
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+    dataset.save_as(paths[0])
+    np.testing.assert_allclose(read(paths).volume.voxels[0], stored * float(slope) + intercept, rtol=1e-6)
+
+
+def test_a_missing_instance_uid_is_none(tmp_path: Path) -> None:
+    paths = phantom.write_series(tmp_path, VOXELS, preamble=False, syntax=phantom.EXPLICIT)
+    for path in paths[:2]:
+        dataset = pydicom.dcmread(path, force=True)
+        del dataset.SOPInstanceUID
+        dataset.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    uids = read(paths).origin.sop_instance_uids or ()
+    assert uids[:2] == (None, None)
+    assert all(uids[2:])
+
+
+@pytest.mark.parametrize("times", [(".a", "b."), ("..", "."), ("1.2.3", "٣.")])
+def test_times_that_are_none_sort_somehow(tmp_path: Path, times: tuple[str, str]) -> None:
+    identity = phantom.Identity()
+    for number, time in enumerate(times):
+        voxels = phantom.body((4, 24, 28), seed=number)
+        folder = tmp_path / str(number)
+        for path in phantom.write_series(folder, voxels, identity=identity, maker=phantom.PHILIPS):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dataset = pydicom.dcmread(path)
+                dataset.SpecificCharacterSet = "ISO_IR 192"
+                dataset.add_new("AcquisitionTime", "LO", time)
+                dataset.save_as(path)
+    [reason] = refusal_of(tmp_path).verdict.reasons
+    assert [entry["acquisition"] for entry in reason.numbers["acquisitions"]] == ["time-1", "time-2"]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values", "keys"),
+    [
+        ("AcquisitionTime", ("101500", "093000"), ["time-1", "time-2"]),
+        ("ContentTime", ("101500", "093000"), ["content-time-1", "content-time-2"]),
+        ("IrradiationEventUID", ("1.2.826.9.10", "1.2.826.9.9"), ["event-1", "event-2"]),
+    ],
+)
+def test_a_refusal_tells_no_times_and_no_uids(
+    tmp_path: Path, keyword: str, values: tuple[str, str], keys: list[str]
+) -> None:
+    identity = phantom.Identity()
+    volumes = [phantom.body((4, 24, 28), seed=number) for number in range(2)]
+    for voxels, value in zip(volumes, values, strict=True):
+        phantom.write_series(tmp_path / value, voxels, identity=identity, maker=phantom.PHILIPS, tags={keyword: value})
+    [reason] = refusal_of(tmp_path).verdict.reasons
+    assert [entry["acquisition"] for entry in reason.numbers["acquisitions"]] == keys
+    assert not any(value in f"{reason.message} {reason.numbers}" for value in values)
+    for key, voxels in zip(keys, volumes[::-1], strict=True):
+        np.testing.assert_array_equal(read(tmp_path, acquisition=key).volume.voxels, voxels)
+
+
+def test_marks_are_gathered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[object] = []
+    original = acquisitions._count_distinct
+    monkeypatch.setattr(acquisitions, "_count_distinct", lambda placed: counted.append(placed) or original(placed))
+    test_a_refusal_tells_no_times_and_no_uids(
+        tmp_path, "ContentTime", ("101500", "093000"), ["content-time-1", "content-time-2"]
+    )
+    assert len(counted) == 3  # once a reading
+
+
+@pytest.mark.parametrize("is_deflated", [False, True])
+def test_slices_of_shared_places_are_compared_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_deflated: bool
+) -> None:
+    syntax = phantom.DEFLATED if is_deflated else phantom.EXPLICIT
+    path = phantom.write_enhanced(
+        tmp_path / "x",
+        np.concatenate([VOXELS, VOXELS]),
+        positions_lps_mm=np.concatenate([phantom.even_positions(12, 5)] * 2),
+        syntax=syntax,
+    )
+    opened: list[Path] = []
+    original = stored.open_source
+    monkeypatch.setattr(stored, "open_source", lambda path, limits: opened.append(path) or original(path, limits))
+    study = read([path])
+    np.testing.assert_array_equal(study.volume.voxels, VOXELS)
+    assert [reason.code for reason in study.geometry.reasons] == ["duplicate_slices"]
+    assert len(opened) == 2  # to compare, and to read
+
+
+def test_limits_hold_before_slices_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = phantom.Identity()
+    for name in "ab":
+        phantom.write_series(tmp_path / name, VOXELS, identity=identity)
+    monkeypatch.setattr(stored, "open_source", lambda *_: pytest.fail("a slice was read"))
+    files = [InputFile(path, path.name) for path in tmp_path.rglob("*.dcm")]
+    with pytest.raises(TooLarge):
+        dicom.read(files, sha256="", limits=Limits(volume_bytes=VOXELS.size * 2 - 1))
+
+
+@pytest.mark.parametrize("limits", [Limits(members=11), Limits(volume_bytes=VOXELS.size * 2 - 1)])
+def test_frames_announced_over_the_limits_are_never_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
+    path = phantom.write_enhanced(tmp_path / "x", VOXELS)
+    monkeypatch.setattr(reading, "frames_of", lambda *_: pytest.fail("frames were built"))
+    with pytest.raises(TooLarge):
+        dicom.read([InputFile(path, "x")], sha256="", limits=limits)
+
+
+@pytest.mark.parametrize("is_undefined_length", [False, True])
+def test_items_beyond_measure_are_never_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_undefined_length: bool
+) -> None:
+    path = phantom.write_enhanced(tmp_path / "x", VOXELS[:1])
+    dataset = pydicom.dcmread(path)
+    dataset.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(1000)]
+    dataset["PerFrameFunctionalGroupsSequence"].is_undefined_length = is_undefined_length
+    dataset.save_as(path)
+    monkeypatch.setattr(items, "MOST_ITEMS", 900)
+    monkeypatch.setattr(reading, "frames_of", lambda *_: pytest.fail("items were read"))
+    with pytest.raises(TooLarge, match="header"):
+        read([path])
+
+
+def test_a_check_can_end_a_long_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = phantom.write_enhanced(tmp_path / "x", VOXELS)
+    dataset = pydicom.dcmread(path)
+    dataset["PerFrameFunctionalGroupsSequence"].is_undefined_length = True
+    dataset.save_as(path)
+    monkeypatch.setattr(items, "_CHECK_EVERY", 5)
+    left = iter([None])
+
+    def check() -> None:
+        if next(left, _Enough) is _Enough:
+            raise _Enough("enough")
+
+    monkeypatch.setattr(reading, "check_announced", lambda *_: pytest.fail("the header was read to its end"))
+    with pytest.raises(_Enough):
+        dicom.read([InputFile(path, "x")], sha256="", check=check)
+
+
+class _Enough(SigapError):
+    """Raised by the caller's check."""
+
+
+@pytest.mark.parametrize("is_enhanced", [False, True])
+def test_a_check_can_end_the_reading_at_each_file_and_slice(tmp_path: Path, *, is_enhanced: bool) -> None:
+    voxels, places = np.concatenate([VOXELS, VOXELS]), np.concatenate([phantom.even_positions(12, 5)] * 2)
+    if is_enhanced:
+        paths = [phantom.write_enhanced(tmp_path / "x", voxels, positions_lps_mm=places)]
+    else:
+        paths = phantom.write_series(tmp_path, voxels, positions_lps_mm=places)
+    files = [InputFile(path, path.name) for path in paths]
+    calls: list[None] = []
+    dicom.read(files, sha256="", check=lambda: calls.append(None))
+    assert len(calls) >= 24 + 24 + 12  # headers, slices compared, slices read
+    for last in range(1, len(calls) + 1):
+        left = iter([None] * (last - 1))
+
+        def check(left: Iterator[None] = left) -> None:
+            if next(left, _Enough) is _Enough:
+                raise _Enough("enough")
+
+        with pytest.raises(_Enough):
+            dicom.read(files, sha256="", check=check)

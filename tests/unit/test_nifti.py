@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -17,6 +19,7 @@ from sigap.core.grid import Orientation
 from sigap.core.study import Limits, Study
 from sigap.core.verdict import Severity
 from sigap.imaging import nifti
+from sigap.imaging.nifti import voxels
 
 Read = Callable[..., Study]
 RAMP = np.arange(5 * 4 * 3, dtype=np.int16).reshape(5, 4, 3) * 30 - 1000
@@ -287,3 +290,40 @@ def test_gzip_members_in_a_row_are_one_file(read: Read) -> None:
     study = read(gzipped(CONTENT[:400]) + gzipped(CONTENT[400:]), is_gzip=True)
 
     np.testing.assert_array_equal(study.volume.voxels, RAMP.transpose(2, 1, 0))
+
+
+class _Enough(Exception):
+    """Raised by the caller's check."""
+
+
+def test_a_check_can_end_the_reading_at_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voxels, "_BLOCK_BYTES", 1)
+    path = tmp_path / "0"
+    path.write_bytes(nifti_bytes(RAMP))
+    calls: list[None] = []
+
+    def check() -> None:
+        calls.append(None)
+        if len(calls) == 3:
+            raise _Enough
+
+    with pytest.raises(_Enough):
+        nifti.read(path, is_gzip=False, sha256="", ignored=(), limits=Limits(), check=check)
+
+
+def test_one_volume_at_a_time_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values that need floats are found while an int16 volume is there; it is gone before the second one is made."""
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def empty(shape: Any, dtype: Any) -> Any:
+        alive.append(sum(reference() is not None for reference in made))
+        made.append(weakref.ref(array := np.empty(shape, dtype)))
+        return array
+
+    monkeypatch.setattr(voxels, "np", SimpleNamespace(**{**vars(np), "empty": empty}))
+    path = tmp_path / "0"
+    path.write_bytes(nifti_bytes(RAMP.astype(np.float32) + 0.5))
+    study = nifti.read(path, is_gzip=False, sha256="", ignored=(), limits=Limits())
+    assert study.volume.voxels.dtype == np.float32
+    assert alive == [0, 1, 0, 1]  # volume, block; volume, block

@@ -77,7 +77,7 @@ class Origin:
         ignored: files that were not used.
         study_uid: DICOM only.
         series_uid: DICOM only.
-        sop_instance_uids: DICOM only, one a slice (equal for the frames of an enhanced object).
+        sop_instance_uids: DICOM only, one a slice (equal for the frames of an enhanced object); None where missing.
         body_part: Body Part Examined, if the tag is there and not empty.
         contrast_agent: Contrast/Bolus Agent, if the tag is there and not empty.
         nifti: NIfTI only.
@@ -88,7 +88,7 @@ class Origin:
     ignored: tuple[Ignored, ...] = ()
     study_uid: str | None = None
     series_uid: str | None = None
-    sop_instance_uids: tuple[str, ...] | None = None
+    sop_instance_uids: tuple[str | None, ...] | None = None
     body_part: str | None = None
     contrast_agent: str | None = None
     nifti: NiftiFrame | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def decode(
     options: DecodeOptions,
     limits: Limits,
     sha256: str | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Study:
     """Read one study from whatever was sent.
 
@@ -37,6 +38,8 @@ def decode(
         options: what the client says about its input.
         limits: caps on the decoded size.
         sha256: the `fingerprint` of `files`, where the caller already knows it.
+        check: called for each file and every few slices; what it raises (`Cancelled`, `DeadlineExceeded`) ends the
+            reading.
 
     Raises:
         UnsupportedFormat: nothing in it is of a format that we read.
@@ -48,16 +51,17 @@ def decode(
     picture.check_options(options)
     if not files:
         raise UnreadableInput("No file was sent. Send one study in the field `files`.", slug="no-file")
-    upload = _sort(files, workspace, limits)
+    upload = _sort(files, workspace, limits, check)
     kind = upload.kind()
     _check_options(options, kind)
     sha256 = sha256 or fingerprint(files)
     ignored = tuple(upload.ignored)
     if kind == "dicom":
-        return dicom.read(upload.dicom, sha256=sha256, ignored=ignored, options=options, limits=limits)
+        return dicom.read(upload.dicom, sha256=sha256, ignored=ignored, options=options, limits=limits, check=check)
     if kind == "nifti":
         is_gzip = upload.images[0].is_gzip
-        return nifti.read(upload.images[0].path, is_gzip=is_gzip, sha256=sha256, ignored=ignored, limits=limits)
+        path = upload.images[0].path
+        return nifti.read(path, is_gzip=is_gzip, sha256=sha256, ignored=ignored, limits=limits, check=check)
     path = upload.images[0].path
     return picture.read(path, kind, sha256=sha256, ignored=ignored, options=options, limits=limits)
 
@@ -126,9 +130,10 @@ class _Upload:
         )
 
 
-def _sort(files: Sequence[InputFile], workspace: Path, limits: Limits) -> _Upload:
+def _sort(files: Sequence[InputFile], workspace: Path, limits: Limits, check: Callable[[], None]) -> _Upload:
     upload = _Upload()
     for file, content, is_gzip in _contents(files, workspace, limits):
+        check()
         if content.kind is Kind.DICOM:
             upload.dicom.append(file)
         elif content.kind is Kind.NIFTI:

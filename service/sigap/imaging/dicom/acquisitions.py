@@ -50,7 +50,12 @@ _WORDS = {
     "cardiac_phase": "phase",
     "image_type": "type",
     "series_number": "series",
+    "irradiation_event": "event",
+    "acquisition_time": "time",
+    "content_time": "content-time",
 }
+# Dates, times and UIDs are told by their rank alone: what is refused is shown and logged by others.
+_BY_RANK = ("irradiation_event", "acquisition_time", "content_time")
 # So much of the sharing must be explained before frames that still lie together count as duplicates.
 _EXPLAINED = 0.9
 
@@ -76,7 +81,8 @@ def find_acquisitions(placed: Placed) -> Acquisitions | None:
         attempts: list[tuple[str, ...]] = [(name,) for name in candidates] + list(combinations(candidates, 2))
         if len(steady) > 2:
             attempts.append(tuple(steady))
-        found = next((names for names in attempts if _explains(placed, _values(placed, names))), None)
+        distinct = _count_distinct(placed)
+        found = next((names for names in attempts if _explains(placed, _values(placed, names), distinct)), None)
         return _named(placed, found) if found else _by_clock(placed)
     alternating = [name for name in steady if _comes_back([frame.marks[name] for frame in placed.frames])]
     alternating += [name for name in candidates if name in _FLICKERING and _flickers(placed, name)]
@@ -115,7 +121,7 @@ def refuse_interleaved(placed: Placed, found: Acquisitions) -> Reason:
 def _entry(placed: Placed, found: Acquisitions, key: str) -> dict[str, Any]:
     members = [index for index, own in enumerate(found.keys) if own == key]
     frame, heights = placed.frames[members[0]], placed.heights_mm[members]
-    own = {name: frame.marks[name] for name in found.names if name in frame.marks}
+    own = {name: frame.marks[name] for name in found.names if name not in _BY_RANK}
     return {
         "acquisition": key,
         "slices": len(members),
@@ -128,16 +134,19 @@ def _values(placed: Placed, names: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(frame.marks[name] for name in names) for frame in placed.frames]
 
 
-def _explains(placed: Placed, values: Sequence[tuple[str, ...]]) -> bool:
+def _count_distinct(placed: Placed) -> int:
+    """How many frames differ in their place or in any mark; the others are copies."""
+    marks = [tuple(sorted(frame.marks.items())) for frame in placed.frames]
+    return len(set(zip(placed.places.tolist(), marks, strict=True)))
+
+
+def _explains(placed: Placed, values: Sequence[tuple[str, ...]], distinct: int) -> bool:
     """Whether frames of one place have different values, and values stand for more than one slice each.
 
-    Frames of one place that no mark at all tells apart are copies, and not for the acquisitions to explain.
+    Copies, which no mark at all tells apart, are not for the acquisitions to explain: `distinct` leaves them out.
     """
-    places = placed.places.tolist()
-    marks = [tuple(sorted(frame.marks.items())) for frame in placed.frames]
-    distinct = len(set(zip(places, marks, strict=True)))
     before = distinct - int(placed.places[-1]) - 1
-    after = distinct - len(set(zip(places, values, strict=True)))
+    after = distinct - len(set(zip(placed.places.tolist(), values, strict=True)))
     if before == 0 or after > (1 - _EXPLAINED) * before:
         return False
     members = Counter(values)
@@ -187,14 +196,22 @@ def _ranks(places: NDArray[np.int64], times: Sequence[str]) -> list[int]:
 
 
 def _named(placed: Placed, names: tuple[str, ...]) -> Acquisitions:
-    """Keys that a person can type: `acquisition-2`, `kernel-B30f`."""
+    """Keys that a person can type: `acquisition-2`, `kernel-B30f`, `event-1`."""
+    shown = {name: _shown(name, {frame.marks[name] for frame in placed.frames}) for name in names}
     keys: dict[tuple[str, ...], str] = {}
     for value in _values(placed, names):
         if value not in keys:
-            parts = [f"{_WORDS.get(name, name)}-{_slug(text)}" for name, text in zip(names, value, strict=True)]
+            parts = [f"{_WORDS.get(name, name)}-{shown[name][text]}" for name, text in zip(names, value, strict=True)]
             key = "_".join(parts)
             keys[value] = key if key not in keys.values() else f"{key}~{len(keys) + 1}"
     return Acquisitions(names, tuple(keys[value] for value in _values(placed, names)))
+
+
+def _shown(name: str, values: set[str]) -> dict[str, str]:
+    """How a key names each value of a mark."""
+    if name not in _BY_RANK:
+        return {value: _slug(value) for value in values}
+    return {value: str(rank) for rank, value in enumerate(sorted(values, key=_natural), 1)}
 
 
 def _slug(text: str) -> str:
@@ -203,4 +220,5 @@ def _slug(text: str) -> str:
 
 def _natural(text: str) -> list[tuple[float, str]]:
     """Sort key: digits by their value."""
-    return [(float(digits or 0), rest) for digits, rest in re.findall(r"(\d*\.?\d*)(\D*)", text) if digits or rest]
+    pieces = re.findall(r"(\d+\.?\d*|\.\d+|)(\D*)", text)
+    return [(float(digits or 0), rest) for digits, rest in pieces if digits or rest]

@@ -13,6 +13,10 @@ from sigap.imaging.dicom.frames import Frame
 from sigap.imaging.dicom.planes import plane_axes
 from sigap.imaging.dicom.series import MAX_ANGLE_DEGREES
 
+# No scanner is outside of these; within them no CT number overflows and no measure becomes infinite.
+_SPACINGS_MM = (1e-3, 100.0)
+_SLOPES = (1e-6, 1000.0)
+_LARGEST_INTERCEPT = 100_000.0
 # Makers round: spacing to five or six digits, cosines to four or more. A real difference is far larger.
 _SPACING_FRACTION = 1e-3
 _ORIENTATION_DEGREES = 0.2
@@ -63,8 +67,9 @@ def _check_spacing(frames: Sequence[Frame]) -> list[Reason]:
 
 
 def has_spacing(frame: Frame) -> bool:
-    """Whether rows and columns have a distance."""
-    return frame.pixel_spacing_mm is not None and min(frame.pixel_spacing_mm) > 0
+    """Whether rows and columns have a distance that a scanner can have."""
+    least, most = _SPACINGS_MM
+    return frame.pixel_spacing_mm is not None and all(least <= distance <= most for distance in frame.pixel_spacing_mm)
 
 
 def _check_plane(frames: Sequence[Frame]) -> list[Reason]:
@@ -118,6 +123,7 @@ def _check_hounsfield(frames: Sequence[Frame]) -> list[Reason]:
     without = sum(frame.slope is None or frame.intercept is None for frame in frames)
     # A negative slope would turn bone into air.
     senseless = sum(frame.slope is not None and frame.slope <= 0 for frame in frames)
+    absurd = sum(_is_absurd(frame) for frame in frames)
     types = sorted(
         {frame.rescale_type for frame in frames if frame.rescale_type and frame.rescale_type.upper() != "HU"}
     )
@@ -127,6 +133,8 @@ def _check_hounsfield(frames: Sequence[Frame]) -> list[Reason]:
         parts.append(f"{without} of {len(frames)} slices lack Rescale Slope or Intercept")
     if senseless:
         parts.append(f"in {senseless} of {len(frames)} slices the Rescale Slope is not positive")
+    if absurd:
+        parts.append(f"in {absurd} of {len(frames)} slices Rescale Slope or Intercept is beyond what a scanner writes")
     if types:
         parts.append(f"the Rescale Type is {', '.join(types)} where HU is needed")
     if is_float:
@@ -134,7 +142,14 @@ def _check_hounsfield(frames: Sequence[Frame]) -> list[Reason]:
     if not parts:
         return []
     numbers = {"slices": len(frames), "without_rescale": without, "senseless_slope": senseless, "rescale_types": types}
+    numbers |= {"absurd_rescale": absurd} if absurd else {}
     return [_refused("not_hounsfield", f"The pixels cannot be turned into HU: {'; '.join(parts)}.", **numbers)]
+
+
+def _is_absurd(frame: Frame) -> bool:
+    least, most = _SLOPES
+    is_slope = frame.slope is not None and frame.slope > 0 and not least <= frame.slope <= most
+    return is_slope or abs(frame.intercept or 0.0) > _LARGEST_INTERCEPT
 
 
 def _check_lossy(frames: Sequence[Frame]) -> list[Reason]:

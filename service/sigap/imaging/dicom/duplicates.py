@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sigap.core.study import Ignored, Limits
 from sigap.core.verdict import Reason, Severity
 from sigap.imaging.dicom.frames import Frame, Image
-from sigap.imaging.dicom.hounsfield import read_plane
+from sigap.imaging.dicom.hounsfield import check_limits, read_planes
 from sigap.imaging.dicom.places import Placed
 
 
@@ -21,7 +21,7 @@ def drop_repeated_files(frames: Sequence[Frame]) -> tuple[list[Frame], list[Igno
     """Keep one of each set of files with one SOP Instance UID and the same bytes."""
     images = dict.fromkeys(frame.image for frame in frames)
     uses = Counter(image.sop_uid for image in images)
-    seen: set[tuple[str, bytes]] = set()
+    seen: set[tuple[str | None, bytes]] = set()
     repeated: set[Image] = set()
     for image in images:
         if uses[image.sop_uid] > 1:
@@ -38,13 +38,14 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def are_copies(placed: Placed, limits: Limits) -> bool:
+def are_copies(placed: Placed, limits: Limits, check: Callable[[], None] = lambda: None) -> bool:
     """Whether places are shared, and by equal slices only: two blocks that both hold their boundary are one scan."""
-    shared = np.unique(placed.places[placed.shared])
-    return len(shared) > 0 and all(_is_equal(placed, number, limits) for number in shared)
+    return bool(placed.shared.any()) and next(_unlike_places(placed, limits, check), None) is None
 
 
-def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Reason], list[Ignored]]:
+def resolve_duplicates(
+    placed: Placed, limits: Limits, check: Callable[[], None] = lambda: None
+) -> tuple[Placed, list[Reason], list[Ignored]]:
     """Use one of several equal slices of a place; refuse different ones.
 
     Returns:
@@ -58,9 +59,10 @@ def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Rea
     kept = np.ones(len(placed.frames), dtype=bool)
     equal: list[NDArray[np.int64]] = []
     unlike: list[NDArray[np.int64]] = []
+    different = set(_unlike_places(placed, limits, check))
     for number in np.unique(placed.places[placed.shared]):
         members = np.flatnonzero(placed.places == number)
-        (equal if _is_equal(placed, number, limits) else unlike).append(members)
+        (unlike if int(number) in different else equal).append(members)
         kept[members[1:]] = False
     reasons = [
         _reason(severity, placed, groups)
@@ -76,11 +78,22 @@ def resolve_duplicates(placed: Placed, limits: Limits) -> tuple[Placed, list[Rea
     )
 
 
-def _is_equal(placed: Placed, number: int, limits: Limits) -> bool:
-    """Whether all slices of a place have the same pixels; the first that differs ends the reading."""
-    first, *others = (placed.frames[index] for index in np.flatnonzero(placed.places == number))
-    plane = read_plane(first, limits)
-    return all(np.array_equal(plane, read_plane(other, limits)) for other in others)
+def _unlike_places(placed: Placed, limits: Limits, check: Callable[[], None]) -> Iterator[int]:
+    """Places whose slices have different pixels, as they are found; each file is read once, whatever it holds.
+
+    Raises:
+        TooLarge: over the limits, before anything is read.
+    """
+    layout = placed.frames[0].image.layout
+    check_limits(int(placed.places[-1]) + 1, layout.rows, layout.columns, limits)
+    members = np.flatnonzero(placed.shared)
+    seen: dict[int, bytes] = {}
+    for member, plane in read_planes([placed.frames[index] for index in members], limits, check):
+        place = int(placed.places[members[member]])
+        # In one type, and without a negative zero: equal numbers have equal bytes.
+        content = hashlib.sha256((plane.astype(np.float64) + 0.0).tobytes()).digest()
+        if seen.setdefault(place, content) != content:
+            yield place
 
 
 def _reason(severity: Severity, placed: Placed, groups: Sequence[NDArray[np.int64]]) -> Reason:

@@ -33,7 +33,7 @@ class Image:
 
     file: InputFile
     sop_class: str | None
-    sop_uid: str
+    sop_uid: str | None
     study_uid: str
     series_uid: str
     description: str | None
@@ -67,7 +67,7 @@ class Frame:
         pixel_spacing_mm: distance of rows, of columns.
         image_type: its values, upper case.
         scan_options: upper case.
-        marks: what tells acquisitions, kernels and time points apart: see `marks.py`; "" where an element is missing.
+        marks: what tells acquisitions, kernels and time points apart: see `groups.py`; "" where an element is missing.
     """
 
     image: Image

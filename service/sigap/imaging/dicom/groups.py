@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
@@ -43,6 +44,8 @@ _BINARY = {
 }
 _DOUBLES = {tags.NOMINAL_PERCENTAGE_OF_CARDIAC_PHASE, tags.KVP, tags.SLICE_THICKNESS, tags.RECONSTRUCTION_DIAMETER}
 
+_LARGEST_MM = 100_000.0
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -66,7 +69,7 @@ class _Place:
         return next((text for text in (*found, _as_text(self.top, plain)) if text), "")
 
 
-def frames_of(image: Image, header: Header) -> tuple[Frame, ...]:
+def frames_of(image: Image, header: Header, check: Callable[[], None] = lambda: None) -> tuple[Frame, ...]:
     """All frames of an image.
 
     Raises:
@@ -85,7 +88,11 @@ def frames_of(image: Image, header: Header) -> tuple[Frame, ...]:
             "An enhanced CT object describes another number of frames than it announces. Send it again.",
             slug="truncated",
         )
-    return tuple(_frame(image, index, _Place(header, (groups, *shared[:1]))) for index, groups in enumerate(own))
+    frames = []
+    for index, groups in enumerate(own):
+        check()
+        frames.append(_frame(image, index, _Place(header, (groups, *shared[:1]))))
+    return tuple(frames)
 
 
 def plain_frame(image: Image, header: Header) -> Frame:
@@ -102,10 +109,10 @@ def _frame(image: Image, index: int, place: _Place) -> Frame:
     return Frame(
         image=image,
         index=index,
-        position_mm=place.macro(tags.PLANE_POSITION_SEQUENCE).numbers(tags.IMAGE_POSITION_PATIENT, 3),
+        position_mm=_within_room(place.macro(tags.PLANE_POSITION_SEQUENCE).numbers(tags.IMAGE_POSITION_PATIENT, 3)),
         orientation=orientation.numbers(tags.IMAGE_ORIENTATION_PATIENT, 6),
         pixel_spacing_mm=measures.numbers(tags.PIXEL_SPACING, 2),
-        thickness_mm=measures.number(tags.SLICE_THICKNESS),
+        thickness_mm=next(iter(_within_room(measures.numbers(tags.SLICE_THICKNESS, 1)) or ()), None),
         slope=rescale.number(tags.RESCALE_SLOPE),
         intercept=rescale.number(tags.RESCALE_INTERCEPT),
         rescale_type=rescale.text(tags.RESCALE_TYPE),
@@ -118,6 +125,11 @@ def _frame(image: Image, index: int, place: _Place) -> Frame:
             "image_type": "\\".join(image_type[2:]),
         },
     )
+
+
+def _within_room(lengths_mm: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Lengths as they are; None, as of an unusable element, where one is beyond any scanner's room."""
+    return lengths_mm if lengths_mm and all(abs(length) <= _LARGEST_MM for length in lengths_mm) else None
 
 
 def _as_text(header: Header, tag: int) -> str:

@@ -16,6 +16,9 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+ITEM, ITEM_BIG_ENDIAN = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+"""The tag that begins an item of a sequence (PS3.5 7.5)."""
+
 
 class Header:
     """One data set, or one item of a sequence. A missing, empty or unreadable value is None."""
@@ -66,6 +69,18 @@ class Header:
             return ()
         value = self._dataset[Tag(tag)].value
         return tuple(Header(item) for item in value) if isinstance(value, Iterable) else ()
+
+    def count_items(self, tag: int) -> int:
+        """At most how many items a sequence has, those within its items among them, without reading them.
+
+        Of one that pydicom has already read, its own items alone: `ItemCounter` has seen the others.
+        """
+        element = self._element(tag)
+        if element is None or element.value is None:
+            return 0
+        if isinstance(element.value, bytes):
+            return element.value.count(ITEM if self._is_little(tag) else ITEM_BIG_ENDIAN)
+        return len(element.value)
 
     @property
     def is_cut(self) -> bool:

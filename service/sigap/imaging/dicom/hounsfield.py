@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,13 @@ _TISSUE_HU = (-900, 3071)
 _PATCH_PIXELS = 100
 
 
-def read_volume(frames: Sequence[Frame], limits: Limits) -> NDArray[Any]:
+def read_volume(frames: Sequence[Frame], limits: Limits, check: Callable[[], None] = lambda: None) -> NDArray[Any]:
     """Decode a series.
 
     Args:
         frames: from feet to head, all of one size.
         limits: caps on the size.
+        check: called before each slice; what it raises ends the reading.
 
     Returns:
         (slices, rows, columns) in HU: int16 where every value is a whole number that fits, else float32.
@@ -38,25 +39,31 @@ def read_volume(frames: Sequence[Frame], limits: Limits) -> NDArray[Any]:
     layout = frames[0].image.layout
     for frame in frames:
         check_layout(frame.image.layout)
-    _check_limits(len(frames), layout.rows, layout.columns, limits)
+    check_limits(len(frames), layout.rows, layout.columns, limits)
     is_whole = all(_is_whole(frame.slope) and _is_whole(frame.intercept) for frame in frames)
     voxels = np.empty((len(frames), layout.rows, layout.columns), np.int16 if is_whole else np.float32)
-    for image, places in _by_image(frames).items():
-        for index, stored in stored_planes(image, sorted(places), limits):
-            place = places[index]
-            plane = to_hounsfield(stored, frames[place])
-            if voxels.dtype == np.int16 and not _fits(plane):
-                voxels = voxels.astype(np.float32)
-            voxels[place] = plane
+    for place, plane in read_planes(frames, limits, check):
+        if voxels.dtype == np.int16 and not _fits(plane):
+            voxels = voxels.astype(np.float32)
+        voxels[place] = plane
     if voxels.dtype == np.float32 and all(_fits(plane) and np.array_equal(plane, np.rint(plane)) for plane in voxels):
         return voxels.astype(np.int16)
     return voxels
 
 
-def read_plane(frame: Frame, limits: Limits) -> NDArray[Any]:
-    """Decode one slice to CT numbers, (rows, columns)."""
-    [(_, stored)] = stored_planes(frame.image, [frame.index], limits)
-    return to_hounsfield(stored, frame)
+def read_planes(
+    frames: Sequence[Frame], limits: Limits, check: Callable[[], None]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Decode slices to CT numbers, each file in one pass.
+
+    Yields:
+        A slice's index in `frames`, and its (rows, columns).
+    """
+    for image, places in _by_image(frames).items():
+        check()
+        for index, stored in stored_planes(image, sorted(places), limits):
+            check()
+            yield places[index], to_hounsfield(stored, frames[places[index]])
 
 
 def to_hounsfield(stored: NDArray[Any], frame: Frame) -> NDArray[Any]:
@@ -108,7 +115,8 @@ def _by_image(frames: Sequence[Frame]) -> dict[Image, dict[int, int]]:
     return found
 
 
-def _check_limits(slices: int, rows: int, columns: int, limits: Limits) -> None:
+def check_limits(slices: int, rows: int, columns: int, limits: Limits) -> None:
+    """Raise `TooLarge` for a volume that is over the limits."""
     if rows * columns > limits.plane_pixels:
         raise TooLarge(f"Slices of {rows} x {columns} pixels are larger than this service takes.")
     if 2 * slices * rows * columns > limits.volume_bytes:

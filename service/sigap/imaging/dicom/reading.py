@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import BinaryIO, cast
 
 import pydicom
 from pydicom.dataset import FileDataset
@@ -15,6 +16,7 @@ from sigap.imaging.dicom import tags
 from sigap.imaging.dicom.frames import Frame, Image, Patient, class_name
 from sigap.imaging.dicom.groups import frames_of, plain_frame
 from sigap.imaging.dicom.header import Header
+from sigap.imaging.dicom.items import ItemCounter, check_announced
 from sigap.imaging.dicom.layout import PixelLayout, find_pixels, read_layout
 from sigap.imaging.dicom.source import open_source
 
@@ -23,25 +25,29 @@ DIRECTORY = "A DICOM directory; the files that it lists are read themselves."
 """Why a DICOMDIR is ignored."""
 
 
-def read_frames(file: InputFile, limits: Limits) -> tuple[Frame, ...] | Ignored:
+def read_frames(
+    file: InputFile, limits: Limits, check: Callable[[], None] = lambda: None
+) -> tuple[Frame, ...] | Ignored:
     """Read a file's header.
 
     Raises:
-        TooLarge: a deflated file unpacks to more than the limits allow.
+        TooLarge: a deflated file unpacks to more than the limits allow, or a header announces more.
         UnreadableInput: the file is damaged, breaks off before its image, or is a CT image without pixels.
     """
     try:
         stream, is_inflated = open_source(file.path, limits)
         with stream:
-            return _read(file, stream, ExplicitVRLittleEndian if is_inflated else None)
+            return _read(file, stream, ExplicitVRLittleEndian if is_inflated else None, limits, check)
     except (SigapError, MemoryError):
         raise
     except Exception as error:  # pydicom raises whatever it meets in broken bytes
         raise _broken_off() from error
 
 
-def _read(file: InputFile, stream: BinaryIO, syntax: UID | None) -> tuple[Frame, ...] | Ignored:
-    dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags.READ)
+def _read(
+    file: InputFile, stream: BinaryIO, syntax: UID | None, limits: Limits, check: Callable[[], None]
+) -> tuple[Frame, ...] | Ignored:
+    dataset = _header(ItemCounter(stream, check))
     header = Header(dataset)
     sop_class = header.text(tags.SOP_CLASS_UID) or Header(dataset.file_meta).text(tags.MEDIA_STORAGE_SOP_CLASS_UID)
     if sop_class == _DIRECTORY_CLASS:
@@ -54,7 +60,20 @@ def _read(file: InputFile, stream: BinaryIO, syntax: UID | None) -> tuple[Frame,
         return Ignored(file.name, f"{class_name(sop_class)}: holds no image.")
     if place is None:
         raise _broken_off() if sop_class is None or _is_broken_off(stream) else _without_pixels()
-    return frames_of(image, header) if image.is_ct else (plain_frame(image, header),)
+    if not image.is_ct:
+        return (plain_frame(image, header),)
+    check_announced(header, image.layout, limits)
+    return frames_of(image, header, check)
+
+
+def _header(stream: ItemCounter) -> FileDataset:
+    source = cast("BinaryIO", stream)
+    try:
+        return pydicom.dcmread(source, stop_before_pixels=True, force=True, specific_tags=tags.READ)
+    except Exception as error:
+        if stream.ended is not None:
+            raise stream.ended from error
+        raise
 
 
 def _is_broken_off(stream: BinaryIO) -> bool:
@@ -80,7 +99,7 @@ def _image(file: InputFile, header: Header, dataset: FileDataset, sop_class: str
     return Image(
         file=file,
         sop_class=sop_class,
-        sop_uid=header.text(tags.SOP_INSTANCE_UID) or meta.text(tags.MEDIA_STORAGE_SOP_INSTANCE_UID) or "",
+        sop_uid=header.text(tags.SOP_INSTANCE_UID) or meta.text(tags.MEDIA_STORAGE_SOP_INSTANCE_UID),
         study_uid=header.text(tags.STUDY_INSTANCE_UID) or "",
         series_uid=header.text(tags.SERIES_INSTANCE_UID) or "",
         description=header.text(tags.SERIES_DESCRIPTION),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sigap.core.errors import GeometryRefused, UnreadableInput
 from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Origin, Study, Volume
@@ -28,6 +28,7 @@ def read(
     ignored: tuple[Ignored, ...] = (),
     options: DecodeOptions = DecodeOptions(),
     limits: Limits = Limits(),
+    check: Callable[[], None] = lambda: None,
 ) -> Study:
     """Read one CT series.
 
@@ -37,6 +38,7 @@ def read(
         ignored: what the caller already left out.
         options: `series_uid` and `acquisition` pick one of several.
         limits: caps on the decoded size.
+        check: called for each file and each slice; what it raises ends the reading.
 
     Raises:
         GeometryRefused: a number from these images could not be trusted; carries the verdict and the origin.
@@ -45,16 +47,24 @@ def read(
         BadParameter: `options` name a series or an acquisition that is not there.
     """
     with quiet():
-        return _Reading(sha256, ignored, options, limits).read(files)
+        return _Reading(sha256, ignored, options, limits, check).read(files)
 
 
 class _Reading:
     """One upload on its way to a study: findings and left-out files gather while it goes."""
 
-    def __init__(self, sha256: str, ignored: tuple[Ignored, ...], options: DecodeOptions, limits: Limits) -> None:
+    def __init__(
+        self,
+        sha256: str,
+        ignored: tuple[Ignored, ...],
+        options: DecodeOptions,
+        limits: Limits,
+        check: Callable[[], None],
+    ) -> None:
         self._sha256 = sha256
         self._options = options
         self._limits = limits
+        self._check = check
         self._ignored = list(ignored)
         self._reasons: list[Reason] = []
         self._frames: Sequence[Frame] = ()
@@ -71,13 +81,14 @@ class _Reading:
         self._frames = placed.frames
         grid, findings = build_grid(placed)
         self._reasons += findings
-        voxels = read_volume(placed.frames, self._limits)
+        voxels = read_volume(placed.frames, self._limits, self._check)
         return Study(Volume(voxels, is_hounsfield=True, grid=grid), self._origin(), self._verdict())
 
     def _headers(self, files: Sequence[InputFile]) -> list[Frame]:
         frames: list[Frame] = []
         for file in files:
-            found = read_frames(file, self._limits)
+            self._check()
+            found = read_frames(file, self._limits, self._check)
             if isinstance(found, Ignored):
                 self._ignored.append(found)
             else:
@@ -114,12 +125,12 @@ class _Reading:
             return None
         found = find_acquisitions(placed) if self._options.acquisition is None else None
         is_refused = bool(self._verdict().refusals)
-        if found is not None and (is_refused or not are_copies(placed, self._limits)):
+        if found is not None and (is_refused or not are_copies(placed, self._limits, self._check)):
             self._reasons.append(refuse_interleaved(placed, found))
             return placed
         if is_refused:
             return placed
-        placed, reasons, unused = resolve_duplicates(placed, self._limits)
+        placed, reasons, unused = resolve_duplicates(placed, self._limits, self._check)
         self._reasons += reasons
         self._ignored += unused
         return placed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sigap.core.errors import GeometryRefused, TooLarge, UnreadableInput
@@ -15,7 +16,15 @@ from sigap.imaging.nifti.header import Header, parse
 __all__ = ["read"]
 
 
-def read(path: Path, *, is_gzip: bool, sha256: str, ignored: tuple[Ignored, ...], limits: Limits) -> Study:
+def read(
+    path: Path,
+    *,
+    is_gzip: bool,
+    sha256: str,
+    ignored: tuple[Ignored, ...],
+    limits: Limits,
+    check: Callable[[], None] = lambda: None,
+) -> Study:
     """Read a volume with its places.
 
     Args:
@@ -24,6 +33,7 @@ def read(path: Path, *, is_gzip: bool, sha256: str, ignored: tuple[Ignored, ...]
         sha256: of the upload.
         ignored: what else was in the upload.
         limits: caps on the volume.
+        check: called now and then; what it raises ends the reading.
 
     Raises:
         UnreadableInput: cut off, contradictory, of several volumes, or without CT numbers.
@@ -42,7 +52,7 @@ def read(path: Path, *, is_gzip: bool, sha256: str, ignored: tuple[Ignored, ...]
         verdict = GeometryVerdict((fault,) if fault else ())
         raise GeometryRefused(verdict, Origin(kind="nifti", sha256=sha256, ignored=ignored))
     found = axes.nearest(header.affine_ras_mm)
-    values, extremes = voxels.read(source, header, found.order)
+    values, extremes = voxels.read(source, header, found.order, check)
     return Study(
         volume=Volume(values, is_hounsfield=True, grid=axes.grid(header, found, header.affine_ras_mm)),
         origin=Origin(kind="nifti", sha256=sha256, ignored=ignored, nifti=NiftiFrame(header.raw, found.order)),

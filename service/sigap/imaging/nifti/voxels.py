@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +48,16 @@ class Extremes:
         self.least, self.greatest = min(self.least, least), max(self.greatest, greatest)
 
 
-def read(source: Source, header: Header, order: tuple[int, int, int]) -> tuple[NDArray[Any], Extremes]:
+def read(
+    source: Source, header: Header, order: tuple[int, int, int], check: Callable[[], None] = lambda: None
+) -> tuple[NDArray[Any], Extremes]:
     """Read a volume.
 
     Args:
         source: the file.
         header: of that file.
         order: for slice, row, column: which stored axis it is.
+        check: called before each few planes; what it raises ends the reading.
 
     Returns:
         `[slice, row, column]`, C-contiguous, int16 if every value is whole and fits, else float32; and its extremes.
@@ -64,14 +67,15 @@ def read(source: Source, header: Header, order: tuple[int, int, int]) -> tuple[N
         TooLarge: the gzip stream goes on and on after the voxels.
     """
     try:
-        return _read_as(np.dtype(np.int16), source, header, order)
+        return _read_as(np.dtype(np.int16), source, header, order, check)
     except _NotInt16:
-        # Only where it must: twice the memory, and a second pass over the file.
-        return _read_as(np.dtype(np.float32), source, header, order)
+        pass  # and out of here: the exception's traceback keeps the int16 volume alive
+    # Only where it must: twice the memory, and a second pass over the file.
+    return _read_as(np.dtype(np.float32), source, header, order, check)
 
 
 def _read_as(
-    dtype: np.dtype[Any], source: Source, header: Header, order: tuple[int, int, int]
+    dtype: np.dtype[Any], source: Source, header: Header, order: tuple[int, int, int], check: Callable[[], None]
 ) -> tuple[NDArray[Any], Extremes]:
     voxels = np.empty([header.dims[axis] for axis in order], dtype)
     # The file's order, slowest axis first, as a view of ours.
@@ -81,6 +85,7 @@ def _read_as(
     with source.open() as stream:
         _skip(stream, header.offset)
         for first, block in _blocks(stream, header):
+            check()
             stored[first : first + len(block)] = convert(block, header, extremes)
         if source.is_gzip:
             drain(stream, _TRAILING_BYTES)
