@@ -170,10 +170,11 @@ def test_a_lesion_of_one_pixel_is_seen(place: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(300, 300), (77, 51)])
-def test_bands_are_not_seen(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("bound", "value"), [("_BAND_PIXELS", 1), ("_BAND_COLUMNS", 16)])
+def test_bands_are_not_seen(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], bound: str, value: int) -> None:
     mask = np.kron(np.random.default_rng(5).random((12, 9)) < 0.5, np.ones((10, 10), bool))
     whole = outlined(mask, size)
-    monkeypatch.setattr(contour, "_BAND_PIXELS", 1)
+    monkeypatch.setattr(contour, bound, value)
     difference = np.abs(outlined(mask, size).astype(int) - whole)
     # A coordinate between two sub-pixels may round the other way: a faint shade here and there, never a seam.
     assert difference.max() < 64
@@ -317,6 +318,22 @@ def test_a_picture_that_text_would_multiply_is_drawn_alone(rows: int, columns: i
     assert alone.shape == (rows, columns, 3)
     assert (alone[0, 0] == 90).all()
     assert not (alone[rows // 2, columns // 2] == 90).all()
+
+
+def test_a_long_line_is_outlined_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_widths = []
+    draw_lines = contour._draw_lines
+
+    def noted(*arguments: Any, across: contour.Span, **options: Any) -> None:
+        drawn_widths.append(across[1] - across[0])
+        draw_lines(*arguments, across=across, **options)
+
+    monkeypatch.setattr(contour, "_draw_lines", noted)
+    mask = np.ones((1, 100_000), bool)
+    line = Image.new("RGB", (100_000, 1))
+    contour.draw_outline(line, mask, at=(0, 0), size=line.size, colour=(9, 9, 9), width_px=1.5)
+    assert sum(drawn_widths) == 100_000
+    assert max(drawn_widths) <= 1 << 14
 
 
 def test_a_transposed_volume_is_drawn_transposed() -> None:
