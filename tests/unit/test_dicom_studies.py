@@ -599,6 +599,7 @@ def _write_directory(path: Path) -> None:
         ({"PixelSpacing": ["1e200", "1e200"]}, "no_spacing"),
         ({"PixelSpacing": ["1e-200", "1e-200"]}, "no_spacing"),
         ({"ImagePositionPatient": ["0", "0", "1e200"]}, "no_spacing"),
+        ({"ImageOrientationPatient": ["1e200"] * 6}, "no_spacing"),
     ],
 )
 def test_numbers_that_no_scanner_writes_are_refused(tmp_path: Path, tags: dict[str, Any], code: str) -> None:

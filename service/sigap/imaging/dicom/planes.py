@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def plane_axes(cosines: Sequence[float] | None) -> PlaneAxes | None:
     if cosines is None:
         return None
     along_row, along_column = np.asarray(cosines, dtype=np.float64).reshape(2, 3)
-    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
+    lengths = math.hypot(*along_row), math.hypot(*along_column)  # without overflow, whatever the cosines are
     if any(abs(length - 1) > _UNIT_TOLERANCE for length in lengths):
         return None
     along_row, along_column = along_row / lengths[0], along_column / lengths[1]
