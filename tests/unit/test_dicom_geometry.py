@@ -163,6 +163,20 @@ def screenshot(folder: Path, identity: phantom.Identity) -> None:
     phantom.write_secondary_capture(folder / "page.dcm", identity=identity)
 
 
+def protocol_page(folder: Path, identity: phantom.Identity) -> None:
+    """A grey page, written as a CT image into the series itself."""
+    page = np.zeros((1, 20, 30), np.int16)
+    nowhere = {
+        "ImageType": ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"],
+        "ImagePositionPatient": phantom.REMOVE,
+        "ImageOrientationPatient": phantom.REMOVE,
+        "RescaleSlope": phantom.REMOVE,
+        "RescaleIntercept": phantom.REMOVE,
+        "FrameOfReferenceUID": phantom.REMOVE,
+    }
+    phantom.write_series(folder / "page", page, identity=identity, per_slice=lambda _: nowhere)
+
+
 def scout(folder: Path, identity: phantom.Identity) -> None:
     phantom.write_localizer(folder, identity=identity)
 
@@ -225,6 +239,11 @@ SOUND = {
     ),
     "a report beside it": beside(report),
     "a screenshot beside it": beside(screenshot),
+    "a protocol page beside it": beside(protocol_page),
+    "a protocol page among the slices": lambda folder: (
+        phantom.write_series(folder / "a", VOXELS, identity=SAME),
+        protocol_page(folder / "b", SAME),
+    ),
     "declared as not lossy": tagged(LossyImageCompression="00"),
     "overlapping reconstruction": series(spacing_mm=(2, 1, 1), tags={"SliceThickness": "5"}),
     "acquisitions that follow one another": overlapping(60),
@@ -238,6 +257,7 @@ FAULTS = [
     Case("a positron emission", tagged(SOPClassUID="1.2.840.10008.5.1.4.1.1.128", Modality="PT"), {"not_ct": REFUSED}),
     Case("ct storage of another modality", tagged(Modality="PT"), {"not_ct": REFUSED}),
     Case("a secondary capture of modality ct", tagged(SOPClassUID="1.2.840.10008.5.1.4.1.1.7"), {"not_ct": REFUSED}),
+    Case("nothing but a protocol page", lambda folder: protocol_page(folder, phantom.Identity()), {"not_ct": REFUSED}),
     Case("colour", lambda folder: screenshot(folder, phantom.Identity()), {"not_ct": REFUSED}),
     Case("colour in ct storage", tagged(PhotometricInterpretation="PALETTE COLOR"), {"not_ct": REFUSED}),
     Case("a report alone", lambda folder: report(folder, phantom.Identity()), {"not_ct": REFUSED}),

@@ -69,11 +69,16 @@ def _kind_of_frame(frame: Frame) -> SeriesKind:
     """CT slices are called AXIAL until their series has been looked at as a whole."""
     image = frame.image
     sop_class = image.sop_class or ""
-    if image.is_ct and not image.is_colour:
+    if image.is_ct and not image.is_colour and not _is_page(frame):
         return SeriesKind.LOCALIZER if "LOCALIZER" in frame.image_type else SeriesKind.AXIAL
     if image.is_ct or sop_class.startswith(_PICTURE_CLASSES):
         return SeriesKind.PICTURE
     return SeriesKind.DERIVED if sop_class.startswith(_DERIVED_CLASSES) else SeriesKind.OTHER
+
+
+def _is_page(frame: Frame) -> bool:
+    """A dose or protocol page that a scanner wrote as a CT image: made after the scan, and nowhere in the patient."""
+    return "SECONDARY" in frame.image_type[1:2] and frame.position_mm is None and frame.orientation is None
 
 
 def _kind_of_series(frames: Sequence[Frame]) -> SeriesKind:
