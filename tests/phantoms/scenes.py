@@ -37,6 +37,18 @@ def contract(labels: Sequence[Label], *steps: Step, measures: tuple[str, ...] = 
     )
 
 
+def organ_and_lesion(*, least_ml: float) -> Contract:
+    """ORGAN and LESION with the liver task's steps and every measure."""
+    return contract(
+        (ORGAN, LESION),
+        Step("largest_component", "organ"),
+        Step("fill_holes", "organ"),
+        Step("inside", "lesion", {"of": "organ"}),
+        Step("min_volume", "lesion", {"ml": least_ml}),
+        measures=("burden", "abc2"),
+    )
+
+
 def grid(
     shape: tuple[int, int, int],
     spacing_mm: tuple[float, float, float] = (2.0, 1.0, 1.0),

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from phantoms.scenes import LESION, ORGAN, contract, grid, levels
-from sigap.core.contract import Step
+from phantoms.scenes import LESION, ORGAN, grid, levels, organ_and_lesion
 from sigap.core.grid import Grid, Orientation
 from sigap.core.measurement import Measurements
 from sigap.core.segmentation import Segmentation
@@ -20,14 +19,7 @@ from sigap.imaging.measure import measure
 from sigap.imaging.postprocess import segment
 
 LABELS = (ORGAN, LESION)
-CONTRACT = contract(
-    LABELS,
-    Step("largest_component", "organ"),
-    Step("fill_holes", "organ"),
-    Step("inside", "lesion", {"of": "organ"}),
-    Step("min_volume", "lesion", {"ml": 0.001}),
-    measures=("burden", "abc2"),
-)
+CONTRACT = organ_and_lesion(least_ml=0.001)
 SHARES = st.lists(st.sampled_from([0.7, 1.0, 1.3, 2.1]), min_size=1, max_size=5)
 ORIENTATIONS = st.builds(Orientation, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 

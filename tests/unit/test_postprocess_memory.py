@@ -4,21 +4,13 @@ import tracemalloc
 
 import numpy as np
 
-from phantoms.scenes import LESION, ORGAN, contract, grid, levels, volume
-from sigap.core.contract import Step
+from phantoms.scenes import LESION, ORGAN, grid, levels, organ_and_lesion, volume
 from sigap.imaging.measure import measure
 from sigap.imaging.postprocess import segment
 
 SHAPE = (48, 256, 256)
 LABELS = (ORGAN, LESION)
-CONTRACT = contract(
-    LABELS,
-    Step("largest_component", "organ"),
-    Step("fill_holes", "organ"),
-    Step("inside", "lesion", {"of": "organ"}),
-    Step("min_volume", "lesion", {"ml": 0.1}),
-    measures=("burden", "abc2"),
-)
+CONTRACT = organ_and_lesion(least_ml=0.1)
 
 
 def test_scattered_labels_fit_into_the_promised_memory():
