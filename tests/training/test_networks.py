@@ -26,9 +26,13 @@ from sigap_training.networks import (
     ids=["attention_res_unet", "baseline", "attention_unet"],
 )
 def test_logits_have_the_size_of_the_slice_and_reach_every_weight(network: Network) -> None:
-    logits = network(torch.randn(2, 3, 3 * network.stride, 2 * network.stride))
+    slices = torch.randn(2, 3, 3 * network.stride, 2 * network.stride)
+    logits = network(slices)
     assert logits.shape == (2, 2, 3 * network.stride, 2 * network.stride)
-    assert logits.min() < 0  # logits, no probabilities
+    # Logits, no probabilities: they follow the output's bias below 0, whatever the weights are.
+    with torch.no_grad():
+        network.head.bias -= 1000
+        assert torch.allclose(network(slices), logits - 1000, atol=0.01)
     logits.square().sum().backward()
     assert all(weight.grad is not None for weight in network.parameters())
 
