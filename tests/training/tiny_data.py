@@ -36,15 +36,22 @@ def write_lits(root: Path, cases: dict[str, tuple[str, list[str]]], *, depth: in
     """
     entries = []
     for case, (split, labels) in cases.items():
-        hounsfield = np.full((depth, side, side), -100, np.int16)
-        truth = np.zeros((depth, side, side), np.uint8)
-        hounsfield[:, 4:16, 2:10], truth[:, 4:16, 2:10] = 150, 1
-        hounsfield[1, 6:10, 4:7] = 60
-        truth[1, 6:10, 4:7] = 2 if "tumour" in labels else 1
-        for name, voxels in (("volume", hounsfield), ("segmentation", truth)):
-            write_nifti(root / split / f"{name}-{case}.nii.gz", voxels.transpose(2, 1, 0))
+        write_case(root / split, case, has_tumour_labels="tumour" in labels, depth=depth, side=side)
         entries.append({"case": case, "split": split, "patient": f"P{case}", "labels": labels})
     (root / "cases.json").write_text(json.dumps({"cases": entries}))
+
+
+def write_case(
+    folder: Path, case: str, *, has_tumour_labels: bool = True, depth: int = 4, side: int = 24, suffix: str = ".nii.gz"
+) -> None:
+    """One case as `write_lits` writes it, without a list."""
+    hounsfield = np.full((depth, side, side), -100, np.int16)
+    truth = np.zeros((depth, side, side), np.uint8)
+    hounsfield[:, 4:16, 2:10], truth[:, 4:16, 2:10] = 150, 1
+    hounsfield[1, 6:10, 4:7] = 60
+    truth[1, 6:10, 4:7] = 2 if has_tumour_labels else 1
+    for name, voxels in (("volume", hounsfield), ("segmentation", truth)):
+        write_nifti(folder / f"{name}-{case}{suffix}", voxels.transpose(2, 1, 0))
 
 
 def write_coco(folder: Path, *, side: int = 32) -> dict[str, Any]:
