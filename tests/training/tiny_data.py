@@ -100,3 +100,39 @@ def write_slice_labels(folder: Path, labels: dict[str, str]) -> None:
         Image.fromarray(np.full((16, 16), 100, np.uint8)).save(folder / "images" / f"{name}.png")
     rows = [f"{name},{value}" for name, value in labels.items()]
     (folder / "labels.csv").write_text("\n".join(["id,hemorrhage", *rows]) + "\n")
+
+
+def write_roboflow(root: Path, *, side: int = 32) -> dict[str, Any]:
+    """An export as Roboflow writes it, the same document in `train`, `valid` and `test`; returns it.
+
+    JPEGs with its names, polygons, no patients or sources, and a category 0 for the whole that nothing is annotated
+    with. Two pictures: epidural blood in rows and columns 4..11 of the first, subdural in 16..23; the second has none.
+    """
+    squares = [(1, 1, 4), (2, 2, 16)]
+    annotations = [
+        {
+            "id": number,
+            "image_id": 0,
+            "category_id": category,
+            "iscrowd": 0,
+            "segmentation": [[start, start, start + 8, start, start + 8, start + 8, start, start + 8]],
+        }
+        for number, category, start in squares
+    ]
+    names = [f"{letter}_png.rf.0123456789abcdef.jpg" for letter in "ab"]
+    images = [
+        {"id": number, "license": 1, "file_name": name, "height": side, "width": side}
+        for number, name in enumerate(names)
+    ]
+    categories = [
+        {"id": 0, "name": "hemorrhage", "supercategory": "none"},
+        {"id": 1, "name": "epidural", "supercategory": "hemorrhage"},
+        {"id": 2, "name": "subdural", "supercategory": "hemorrhage"},
+    ]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    for split in ("train", "valid", "test"):
+        (root / split).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            Image.fromarray(np.full((side, side, 3), 90, np.uint8)).save(root / split / name)
+        save_coco(root / split, document)
+    return document
