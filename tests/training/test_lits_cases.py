@@ -106,3 +106,8 @@ def test_a_broken_list_is_named(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "cases.json").write_bytes(text)
     with pytest.raises(BadData, match=r"cases\.json cannot be read"):
         find_cases(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="nowhere is no folder"):
+        find_cases(tmp_path / "nowhere")

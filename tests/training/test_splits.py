@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sigap_training.slices import BadData
@@ -51,6 +53,23 @@ def test_the_draw_is_the_same_for_ever_and_another_for_another_seed() -> None:
     )  # sha256sum
     drawn = {frozenset(share_of_patients(patients, 0.2, seed)) for seed in range(20)}
     assert len(drawn) > 10
+
+
+@given(
+    patients=st.lists(st.sampled_from("ABCDEFG"), min_size=2, max_size=30).filter(lambda names: len(set(names)) > 1),
+    share=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**31),
+)
+def test_whatever_is_drawn_no_patient_is_divided_and_no_case_is_lost(
+    patients: list[str], share: float, seed: int
+) -> None:
+    cases = [_Case(str(number), patient) for number, patient in enumerate(patients)]
+    parts = divide(cases, SplitOptions(valid_share=share, seed=seed), where=HERE)
+    train, valid = ({case.patient for case in parts[split]} for split in ("train", "valid"))
+    assert train
+    assert valid
+    assert not train & valid
+    assert len(parts["train"]) + len(parts["valid"]) == len(cases)
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,11 @@ def find_cases(root: Path) -> list[CaseEntry]:
     labels may be left out and are then as without the file, but for the split, which is then not stated.
 
     Raises:
-        BadData: there is no case; a volume has no segmentation or the other way round; a number stands for two files;
-            `cases.json` is broken, or it and the folder name different cases.
+        BadData: there is no folder or no case; a volume has no segmentation or the other way round; a number stands for
+            two files; `cases.json` is broken, or it and the folder name different cases.
     """
+    if not root.is_dir():
+        raise BadData(f"{root} is no folder")
     volumes, segmentations = _files(root, "volume"), _files(root, "segmentation")
     _refuse_widows(root, volumes, segmentations)
     path = root / CASES_FILE
