@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sigap_training.lits_cases import find_cases
+from sigap_training.lits_cases import case_files, find_cases
 from sigap_training.slices import BadData
 from training.tiny_data import write_case
 
@@ -111,3 +111,11 @@ def test_a_broken_list_is_named(tmp_path: Path, text: bytes) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="nowhere is no folder"):
         find_cases(tmp_path / "nowhere")
+
+
+def test_a_cases_files_are_both_and_the_list(tmp_path: Path) -> None:
+    _pairs(tmp_path, "0", "1")
+    both = {tmp_path / "volume-1.nii.gz", tmp_path / "segmentation-1.nii.gz"}
+    assert set(case_files(tmp_path, find_cases(tmp_path)[1:])) == both
+    _list(tmp_path, {"case": "0"}, {"case": "1"})
+    assert set(case_files(tmp_path, find_cases(tmp_path)[1:])) == both | {tmp_path / "cases.json"}

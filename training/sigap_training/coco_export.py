@@ -106,8 +106,7 @@ class Picture:
         Raises:
             BadData: as they do, but for pixels that cannot be decoded.
         """
-        with _opened(self.path) as picture:
-            self._refuse_size((picture.height, picture.width))
+        self._refuse_size(picture_size(self.path))
         self.draw(defaultdict(int), 1)
 
     def _refuse_size(self, found: tuple[int, ...]) -> None:
@@ -198,6 +197,16 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             return np.array(picture.convert("L"))  # a copy: torch wants it writable
         except (OSError, SyntaxError, ValueError) as error:
             raise BadData(f"{path} cannot be read: {error}") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Rows and columns, from the header.
+
+    Raises:
+        BadData: as `read_picture`, but for pixels that cannot be decoded.
+    """
+    with _opened(path) as picture:
+        return picture.height, picture.width
 
 
 def _opened(path: Path) -> Image.Image:

@@ -83,6 +83,12 @@ def find_cases(root: Path) -> list[CaseEntry]:
     ]
 
 
+def case_files(root: Path, entries: Sequence[CaseEntry]) -> tuple[Path, ...]:
+    """All files that these cases are read from, the list among them."""
+    lists = [root / CASES_FILE] if (root / CASES_FILE).exists() else []
+    return (*lists, *(root / path for entry in entries for path in (entry.volume, entry.segmentation)))
+
+
 def _unlisted(name: str, volume: Path, segmentation: Path) -> CaseEntry:
     folder = volume.parent.name
     split = next((split for split in SPLITS if split == folder), None)
