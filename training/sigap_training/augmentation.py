@@ -42,16 +42,20 @@ class Augmentation:
     blur: float = 0.0
     noise: float = 0.0
 
-    def __call__(self, images: Tensor, masks: Tensor, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Change images [N, K, S, S] and masks [N, C, S, S], floats in 0..1, and sample both at `size`."""
+    def __call__(
+        self, images: Tensor, masks: Tensor, frames: Tensor, *, size: int, random: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Change images [N, K, S, S] and masks [N, C, S, S], floats in 0..1; sample both at `size` near `frames`."""
         count, context = images.shape[0], images.shape[1]
-        grid = F.affine_grid(self._placements(count, random), [count, 1, size, size], align_corners=False)
+        places = self._placements(count, random) * frames[:, 2, None, None]
+        places[:, :, 2] += frames[:, :2]
+        grid = F.affine_grid(places, [count, 1, size, size], align_corners=False)
         both = F.grid_sample(torch.cat([images, masks], dim=1), grid, align_corners=False)
         shaded = self._shade(both[:, :context], random)
         return shaded.clamp(0, 1), both[:, context:]
 
     def _placements(self, count: int, random: torch.Generator) -> Tensor:
-        """Affine maps [N, 2, 3] from output to input places, both in -1..1."""
+        """Affine maps [N, 2, 3] from places in the output to places in the frame, both in -1..1."""
         angle = _between(-1, 1, count, random) * math.radians(self.rotation_degrees)
         zoom = torch.exp(_between(math.log(self.zoom[0]), math.log(self.zoom[1]), count, random))
         stretch = torch.exp(_between(-self.stretch, self.stretch, count, random) / 2)

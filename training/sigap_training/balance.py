@@ -39,10 +39,14 @@ class Balance:
 
     def __init__(self, slices: SliceSet, shares: Mapping[str, float]) -> None:
         total = sum(shares.values())
+        self.count = len(slices)
         self.groups = [_group(slices, name, share / total) for name, share in shares.items()]
 
-    def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Indices of `count` slices."""
+    def epoch(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Indices of an epoch's `count` slices; without shares all slices in a random order, over and over."""
+        if not self.groups:
+            rounds = -(-count // self.count)
+            return np.concatenate([random.permutation(self.count) for _ in range(rounds)])[:count]
         places = random.choice(len(self.groups), count, p=[group.share for group in self.groups])
         groups = [self.groups[place] for place in places]
         return np.array([random.choice(group.indices, p=group.weights) for group in groups])

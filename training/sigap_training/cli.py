@@ -6,52 +6,92 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import Progress
 
 from sigap_training.balance import BadShares
-from sigap_training.datasets import load_split
+from sigap_training.curves import draw_curves
+from sigap_training.datasets import check_data, data_fingerprint, load_split
 from sigap_training.export import ExportFailed, export_checkpoint
-from sigap_training.recipe import BadRecipe, read_recipe
+from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
+from sigap_training.run_record import write_record
 from sigap_training.slices import BadData
-from sigap_training.trainer import Trainer, TrainingFailed
+from sigap_training.trainer import Score, Trainer, TrainingFailed
 
 _console = Console(stderr=True)
+_OWN = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
 
 
 def _train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, or `liver` or `hemorrhage`.")],
-    out: Annotated[Path, typer.Option(help="The run's folder; a run found there is resumed.")],
+    recipe: Annotated[Path, typer.Argument(help=f"A recipe file, or one of the package's own: {_OWN}.")],
+    out: Annotated[Path, typer.Option(help="The run's folder. A run found there is resumed.")],
     data: Annotated[Path | None, typer.Option(help="The data folder, instead of the recipe's.")] = None,
     cache: Annotated[Path, typer.Option(help="Where decoded slices are kept.")] = Path("runs/cache"),
+    accelerator: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
+    devices: Annotated[int, typer.Option(help="How many: GPUs, or processes on a CPU.", min=1)] = 1,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change an entry of the recipe, e.g. epochs=8, network.options.width=8, split.leave_out=L3."
+        ),
+    ] = None,
 ) -> None:
-    """Train a recipe; `OUT/best.pt` is the checkpoint to export."""
+    """Train a recipe.
+
+    All data are checked first. OUT then holds `best.pt` (to export), `last.pt` (to resume from: call the same command
+    again), `history.json` and `curves.png`, `run.json` (recipe, commit, fingerprints, versions) and events for
+    TensorBoard.
+
+    One GPU, several or a CPU: the same command. Next: `sigap-export OUT/best.pt`, then `sigap-evaluate`.
+    """
     try:
-        settings = read_recipe(recipe)
-        train_slices = load_split(settings, "train", data=data, cache=cache)
-        valid_slices = load_split(settings, "valid", data=data, cache=cache)
-        _console.log(f"{settings.task}: {len(train_slices)} slices to train on, {len(valid_slices)} to validate on")
-        with Progress(console=_console) as progress:
-            scores = Trainer(settings, train_slices, valid_slices, out).run(progress)
+        settings = read_recipe(recipe, changes or ())
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=settings.precision)
+        fabric.launch()
+        scores = _run(settings, out, data, cache, fabric)
     except (BadRecipe, BadData, BadShares, TrainingFailed) as error:
         _console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
-    best = max(scores, key=lambda score: score.mean_dice)
-    _console.log(f"best: epoch {best.epoch}, valid Dice {best.mean_dice:.3f}")
+    best = max(scores, key=lambda score: sum(score.dice))
+    _console.log(f"best: epoch {best.epoch}, valid Dice {' '.join(f'{value:.3f}' for value in best.dice)}")
+
+
+def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> list[Score]:
+    if fabric.is_global_zero:
+        check_data(settings, data=data)
+        for split in ("train", "valid"):  # the other processes find them in the cache
+            load_split(settings, split, data=data, cache=cache)
+        write_record(
+            out, settings, {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")}
+        )
+    fabric.barrier()
+    slices = [load_split(settings, split, data=data, cache=cache) for split in ("train", "valid")]
+    _console.log(f"{settings.task}: {len(slices[0])} slices to train on, {len(slices[1])} to validate on")
+    with Progress(console=_console, disable=not fabric.is_global_zero) as progress:
+        scores = Trainer(settings, slices[0], slices[1], out, fabric).run(progress)
+    if fabric.is_global_zero:
+        labels = [label.name for label in settings.read_contract().labels]
+        draw_curves([score.as_row() for score in scores], out / "curves.png", labels=labels)
+    return scores
 
 
 def _export(
-    checkpoint: Annotated[Path, typer.Argument(help="`best.pt` of a run.")],
+    checkpoint: Annotated[Path, typer.Argument(help="`best.pt` of a run (or `last.pt`).")],
     repository: Annotated[Path, typer.Option(help="The model repository.")] = Path("model_repository"),
     recipe: Annotated[
         Path | None,
-        typer.Option(help="Take the contract from this recipe instead: thresholds are chosen after training."),
+        typer.Option(
+            help="Take the contract, `mirrored` and `doubt` from this recipe instead: they are chosen after training."
+        ),
     ] = None,
 ) -> None:
-    """Write a trained model into a model repository, as its newest version's only folder."""
+    """Write a trained model into a model repository: `REPOSITORY/<task>/config.pbtxt`, `1/model.pt` and a model card.
+
+    The file is compared with the trained network before it is written. Gateway and Triton serve it as it is.
+    """
     try:
-        contract = read_recipe(recipe).contract if recipe else None
-        folder = export_checkpoint(checkpoint, repository, contract=contract)
+        folder = export_checkpoint(checkpoint, repository, served_as=read_recipe(recipe) if recipe else None)
     except (BadRecipe, ExportFailed) as error:
         _console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error

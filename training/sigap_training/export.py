@@ -7,7 +7,7 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sigap_training.networks import WithFindings
 from sigap_training.recipe import Recipe
-from sigap_training.served import ServedModel
+from sigap_training.served import MaskOnly, ServedModel
 from sigap_training.triton_config import config_text
 
 LARGEST_BYTES = 40_000_000
@@ -27,13 +28,13 @@ class ExportFailed(Exception):
     """The checkpoint cannot be exported; the message says why."""
 
 
-def export_checkpoint(checkpoint: Path, repository: Path, *, contract: Mapping[str, Any] | None = None) -> Path:
+def export_checkpoint(checkpoint: Path, repository: Path, *, served_as: Recipe | None = None) -> Path:
     """Write `<task>/config.pbtxt` and `<task>/1/model.pt`, and a first model card where there is none.
 
     Args:
-        checkpoint: `best.pt` of a run.
+        checkpoint: `best.pt` or `last.pt` of a run.
         repository: the model repository.
-        contract: instead of the recipe's own.
+        served_as: whose contract, `mirrored` and `doubt` to take instead of the checkpoint's own.
 
     Returns:
         The task's folder.
@@ -45,8 +46,9 @@ def export_checkpoint(checkpoint: Path, repository: Path, *, contract: Mapping[s
         network.load_state_dict(state["network"])
     except (OSError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
         raise ExportFailed(f"{checkpoint} is no checkpoint of sigap-train: {error}") from error
-    if contract is not None:
-        recipe = recipe.model_copy(update={"contract": dict(contract)})
+    if served_as is not None:
+        chosen = {name: getattr(served_as, name) for name in ("contract", "mirrored", "doubt")}
+        recipe = recipe.model_copy(update=chosen)
     return write_model(recipe, network, repository)
 
 
@@ -56,7 +58,13 @@ def write_model(recipe: Recipe, network: nn.Module, repository: Path) -> Path:
     `config.pbtxt` comes last, so that it never names a model that is not there yet.
     """
     parts = recipe.read_contract()
-    served = ServedModel(network, recipe.size).eval()
+    served = ServedModel(
+        MaskOnly(network, recipe.doubt) if isinstance(network, WithFindings) else network,
+        size=recipe.size,
+        working_size=recipe.cached_size,
+        framed=recipe.framed,
+        mirrored=recipe.mirrored,
+    ).eval()
     model = freeze(served)
     check_agreement(served, model, parts.context_slices)
     if len(model) > LARGEST_BYTES:

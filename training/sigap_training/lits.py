@@ -1,8 +1,9 @@
-"""The LiTS layout: `<split>/volume-<case>.nii.gz` and `<split>/segmentation-<case>.nii.gz` with a `cases.json`."""
+"""Reading the LiTS layout: CT volumes with their liver and tumour masks, as windowed slices."""
 
 from __future__ import annotations
 
-import json
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigap.imaging.window import window
+from sigap_training.bars import bar
+from sigap_training.lits_cases import CASES_FILE, CaseEntry, find_cases
 from sigap_training.slices import UNKNOWN, BadData, SliceSet, fit_bytes, join
+from sigap_training.splits import AS_STATED, SplitOptions, divide
 
 BACKGROUND, LIVER, TUMOUR = 0, 1, 2
+_BLOCK = 64  # slices resized at once: bounds the memory of a case of a thousand
 
 
 @dataclass(frozen=True)
@@ -44,49 +49,56 @@ def canonical(image: Any) -> NDArray[Any]:
     return np.ascontiguousarray(voxels.transpose(2, 1, 0))
 
 
-def case_entries(root: Path, split: str) -> list[dict[str, Any]]:
-    """The entries of `cases.json` for one split; no patient may stand in two."""
-    path = root / "cases.json"
-    try:
-        entries = json.loads(path.read_text())["cases"]
-        homes: dict[str, str] = {}
-        for entry in entries:
-            if homes.setdefault(entry["patient"], entry["split"]) != entry["split"]:
-                raise BadData(f"{path}: patient {entry['patient']} stands in two splits")
-        return [entry for entry in entries if entry["split"] == split]
-    except FileNotFoundError as error:
-        raise BadData(f"{path} is missing") from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise BadData(f"{path} cannot be read: {error}") from error
+def divide_cases(root: Path, options: SplitOptions = AS_STATED) -> dict[str, list[CaseEntry]]:
+    """The cases of each split of a folder; see `find_cases` and `divide`."""
+    path = root / CASES_FILE
+    return divide(find_cases(root), options, where=path if path.exists() else root)
 
 
-def read_case(root: Path, entry: dict[str, Any]) -> Case:
+def case_entries(root: Path, split: str, options: SplitOptions = AS_STATED) -> list[CaseEntry]:
+    """The cases of one split.
+
+    Raises:
+        BadData: it has none, or see `find_cases` and `divide`.
+    """
+    entries = divide_cases(root, options).get(split)
+    if not entries:
+        raise BadData(f"{options.file or root}: split {split!r} has no case")
+    return entries
+
+
+def read_case(root: Path, entry: CaseEntry) -> Case:
     """Read one volume and its segmentation.
 
     Raises:
-        BadData: a file is missing or unreadable, the two differ in shape or place, or a label is not 0, 1 or 2.
+        BadData: a file is missing or unreadable, the two differ in shape or place, a label is not 0, 1 or 2 (0 or 1
+            where tumours are not told apart), or a voxel is no number.
     """
-    folder = root / entry["split"]
-    volume = _open(folder / f"volume-{entry['case']}.nii.gz")
-    path = folder / f"segmentation-{entry['case']}.nii.gz"
-    segmentation = _open(path)
-    if volume.shape != segmentation.shape:
-        raise BadData(f"{path}: shape {segmentation.shape}, but its volume has {volume.shape}")
-    if not np.allclose(volume.affine, segmentation.affine, atol=1e-3):
-        raise BadData(f"{path}: its affine is not its volume's")
-    labels = canonical(segmentation)
-    has_tumour_labels = "tumour" in entry["labels"]
-    allowed = (BACKGROUND, LIVER, TUMOUR) if has_tumour_labels else (BACKGROUND, LIVER)
-    strange = sorted(set(np.unique(labels).tolist()) - set(allowed))
-    if strange:
-        raise BadData(f"{path}: labels {strange} are not among {list(allowed)}")
+    volume, segmentation = _open_pair(root, entry)
     return Case(
-        name=str(entry["case"]),
-        patient=entry["patient"],
-        hounsfield=canonical(volume).astype(np.float32),
-        labels=labels.astype(np.uint8),
-        has_tumour_labels=has_tumour_labels,
+        name=entry.name,
+        patient=entry.patient,
+        hounsfield=_read_hounsfield(root / entry.volume, volume),
+        labels=_read_labels(root / entry.segmentation, segmentation, TUMOUR if entry.has_tumour_labels else LIVER),
+        has_tumour_labels=entry.has_tumour_labels,
     )
+
+
+def check_cases(root: Path, entries: Sequence[CaseEntry]) -> None:
+    """Refuse what `read_case` would refuse, cheaply: all headers first, then voxels.
+
+    Volumes that are integers on disk hold no voxel that is no number, so they are not decompressed here.
+
+    Raises:
+        BadData: as `read_case`.
+    """
+    for entry in bar(entries, "checking headers"):
+        _open_pair(root, entry)
+    for entry in bar(entries, "checking voxels"):
+        volume, segmentation = _open_pair(root, entry)
+        _read_labels(root / entry.segmentation, segmentation, TUMOUR if entry.has_tumour_labels else LIVER)
+        if volume.get_data_dtype().kind == "f":
+            _read_hounsfield(root / entry.volume, volume)
 
 
 def slices_of(case: Case, *, size: int, level_hu: float, width_hu: float) -> SliceSet:
@@ -97,16 +109,21 @@ def slices_of(case: Case, *, size: int, level_hu: float, width_hu: float) -> Sli
     """
     liver, tumour = case.labels >= LIVER, case.labels == TUMOUR
     depth = len(case.labels)
-    masks = np.stack([fit_bytes(mask.astype(np.uint8) * 255, size) for mask in (liver, tumour)], axis=1)
-    positive = np.stack([mask.any(axis=(1, 2)) for mask in (liver, tumour)], axis=1).astype(np.int8)
+    blocks = [slice(start, start + _BLOCK) for start in range(0, depth, _BLOCK)]
+    shown = [fit_bytes(window(case.hounsfield[part], level_hu=level_hu, width_hu=width_hu), size) for part in blocks]
+    masks = [
+        np.concatenate([fit_bytes(mask[part].astype(np.uint8) * 255, size) for part in blocks])
+        for mask in (liver, tumour)
+    ]
+    findings = np.stack([mask.any(axis=(1, 2)) for mask in (liver, tumour)], axis=1).astype(np.int8)
     if not case.has_tumour_labels:
-        positive[:, 1] = UNKNOWN
-    group = np.where(positive[:, 1] == 1, 0, 1) if case.has_tumour_labels else np.full(depth, 2)
+        findings[:, 1] = UNKNOWN
+    group = np.where(findings[:, 1] == 1, 0, 1) if case.has_tumour_labels else np.full(depth, 2)
     return SliceSet(
-        images=fit_bytes(window(case.hounsfield, level_hu=level_hu, width_hu=width_hu), size),
-        masks=masks,
+        images=np.concatenate(shown),
+        masks=np.stack(masks, axis=1),
         known=np.tile([True, case.has_tumour_labels], (depth, 1)),
-        positive=positive,
+        findings=findings,
         patient=np.full(depth, case.patient),
         study=np.zeros(depth, np.int64),
         group=group.astype(np.int64),
@@ -114,14 +131,27 @@ def slices_of(case: Case, *, size: int, level_hu: float, width_hu: float) -> Sli
     )
 
 
+def slice_parts(
+    root: Path, entries: Sequence[CaseEntry], *, size: int, level_hu: float, width_hu: float
+) -> Iterator[SliceSet]:
+    """The slices of cases, one case at a time: all of LiTS does not fit into memory."""
+    for entry in bar(entries, f"reading {root.name}"):
+        yield slices_of(read_case(root, entry), size=size, level_hu=level_hu, width_hu=width_hu)
+
+
 def read_slices(root: Path, split: str, *, size: int, level_hu: float, width_hu: float) -> SliceSet:
-    """All slices of a split."""
-    entries = case_entries(root, split)
-    if not entries:
-        raise BadData(f"{root / 'cases.json'} has no case of split {split!r}")
-    return join(
-        [slices_of(read_case(root, entry), size=size, level_hu=level_hu, width_hu=width_hu) for entry in entries]
-    )
+    """All slices of a split, in memory."""
+    return join(list(slice_parts(root, case_entries(root, split), size=size, level_hu=level_hu, width_hu=width_hu)))
+
+
+def _open_pair(root: Path, entry: CaseEntry) -> tuple[Any, Any]:
+    path = root / entry.segmentation
+    volume, segmentation = _open(root / entry.volume), _open(path)
+    if volume.shape != segmentation.shape:
+        raise BadData(f"{path}: shape {segmentation.shape}, but its volume has {volume.shape}")
+    if not np.allclose(volume.affine, segmentation.affine, atol=1e-3):
+        raise BadData(f"{path}: its affine is not its volume's")
+    return volume, segmentation
 
 
 def _open(path: Path) -> Any:
@@ -129,8 +159,36 @@ def _open(path: Path) -> Any:
         image: Any = nib.load(path)
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing") from error
-    except (nib.filebasedimages.ImageFileError, OSError) as error:
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError) as error:
         raise BadData(f"{path} cannot be read: {error}") from error
-    if image.ndim != 3:
-        raise BadData(f"{path}: {image.ndim} dimensions instead of 3")
+    if image.ndim != 3 or 0 in image.shape:
+        raise BadData(f"{path}: {image.ndim} dimensions instead of 3, or nothing in one: shape {image.shape}")
+    if image.get_data_dtype().kind not in "iuf":
+        raise BadData(f"{path}: voxels of type {image.get_data_dtype()}")
+    if not np.isfinite(image.affine).all() or np.linalg.matrix_rank(image.affine[:3, :3]) < 3:
+        raise BadData(f"{path}: its affine places voxels nowhere")
     return image
+
+
+def _read_voxels(path: Path, image: Any) -> NDArray[Any]:
+    try:
+        return canonical(image)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise BadData(f"{path} cannot be read: {error}") from error
+
+
+def _read_hounsfield(path: Path, volume: Any) -> NDArray[np.float32]:
+    hounsfield = _read_voxels(path, volume).astype(np.float32)
+    if not np.isfinite(hounsfield).all():
+        places = np.argwhere(~np.isfinite(hounsfield))
+        raise BadData(f"{path}: {len(places)} voxels are no numbers, the first in slice {places[0, 0]}")
+    return hounsfield
+
+
+def _read_labels(path: Path, segmentation: Any, highest: int) -> NDArray[np.uint8]:
+    voxels = _read_voxels(path, segmentation)
+    labels = voxels.astype(np.uint8) if voxels.min() >= 0 and voxels.max() <= highest else None
+    if labels is None or (voxels.dtype.kind == "f" and not np.array_equal(labels, voxels)):
+        strange = sorted(set(np.unique(voxels).tolist()) - set(range(highest + 1)))
+        raise BadData(f"{path}: labels {strange[:10]} are not among {list(range(highest + 1))}")
+    return labels

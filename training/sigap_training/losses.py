@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from monai.losses import DiceLoss, TverskyLoss
 from pydantic import ConfigDict
 from torch import Tensor
@@ -34,25 +35,38 @@ def focal_tversky(logits: Tensor, target: Tensor, *, fn_weight: float = 0.7, gam
     return complement.clamp_min(1e-7) ** (1 / gamma)
 
 
-def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor, positive_weight: float = 1.0) -> Tensor:
+    """Binary cross-entropy, pixels of the label counted `positive_weight` times; [N, 1, H, W] each. A scalar."""
+    return F.binary_cross_entropy_with_logits(logits, target, pos_weight=logits.new_tensor(positive_weight))
+
+
+def bce_dice(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0) -> Tensor:
     """Binary cross-entropy plus one minus Dice over all pixels given; [N, 1, H, W] each. A scalar."""
     dice: Tensor = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target)
-    return F.binary_cross_entropy_with_logits(logits, target) + dice
+    return cross_entropy(logits, target, positive_weight) + dice
 
 
-def slice_label(logits: Tensor, positive: Tensor, *, share: float = 0.002) -> Tensor:
-    """Cross-entropy of a slice's yes or no against the mean logit of its brightest `share` of pixels.
+def finding_loss(logits: Tensor, findings: Tensor) -> Tensor:
+    """Binary cross-entropy of what is known of whole slices; [N, F] each, findings 0, 1 or negative for unknown."""
+    told = findings >= 0
+    if not told.any():
+        return logits.sum() * 0
+    return F.binary_cross_entropy_with_logits(logits[told], findings[told].to(logits.dtype))
 
-    Weak supervision: a slice known to hold blood must show some, wherever it is.
+
+def pseudo_loss(logits: Tensor, teacher: Tensor, *, sure: float = 0.75) -> Tensor:
+    """Binary cross-entropy against a teacher's mask where it is sure, on slices in which it found anything.
 
     Args:
-        logits: [N, 1, H, W].
-        positive: [N], 0 or 1.
-        share: of the pixels that must be marked in a positive slice.
+        logits: [N, C, H, W], of slices that are known to hold something somewhere.
+        teacher: logits of the same shape.
+        sure: pixels between 1 - `sure` and `sure` are left out.
     """
-    pixels = logits.flatten(1)
-    top = pixels.topk(max(1, round(share * pixels.shape[1])), dim=1).values.mean(dim=1)
-    return F.binary_cross_entropy_with_logits(top, positive)
+    probability = torch.sigmoid(teacher)
+    has_found = (probability.amax(dim=(1, 2, 3), keepdim=True) > sure).to(logits.dtype)
+    weights = has_found * ((probability > sure) | (probability < 1 - sure)).to(logits.dtype)
+    losses = F.binary_cross_entropy_with_logits(logits, (probability > sure).to(logits.dtype), reduction="none")
+    return (losses * weights).sum() / weights.sum().clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -60,42 +74,49 @@ class Loss:
     """The loss of a recipe.
 
     Attributes:
-        kinds: for each channel `bce_dice` or `focal_tversky`; to this cross-entropy is added, as alone it is blind
-            to empty slices.
-        fn_weight: of the focal Tversky loss.
-        slice_weight: of the slice labels; 0 leaves them out.
+        kinds: for each channel `bce_dice`, `focal_tversky`, or `focal_tversky_bce`: with cross-entropy, as alone it is
+            blind to empty slices.
+        fn_weight, fp_weight: of the focal Tversky loss, for missed and false pixels; together one.
+        positive_weight: how many times a pixel of the label counts in cross-entropy: against rare classes.
+        finding_weight: of the second head, for slices as a whole.
+        pseudo_weight: of the moving average's own masks on slices that hold something but have no mask.
+        pseudo_from: share of the training after which they count.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     kinds: tuple[str, ...]
     fn_weight: float = 0.7
-    slice_weight: float = 0.0
+    fp_weight: float | None = None
+    positive_weight: float = 1.0
+    finding_weight: float = 0.0
+    pseudo_weight: float = 0.0
+    pseudo_from: float = 0.3
 
-    def __call__(self, logits: Tensor, masks: Tensor, known: Tensor, positive: Tensor) -> Tensor:
+    def __post_init__(self) -> None:
+        if self.fp_weight is not None and abs(self.fn_weight + self.fp_weight - 1) > 1e-6:
+            raise ValueError(f"fn_weight {self.fn_weight} and fp_weight {self.fp_weight} do not add up to 1")
+        strange = set(self.kinds) - {"bce_dice", "focal_tversky", "focal_tversky_bce"}
+        if strange:
+            raise ValueError(f"no loss is called {', '.join(sorted(strange))}")
+
+    def __call__(self, logits: Tensor, masks: Tensor, known: Tensor) -> Tensor:
         """Add up the channels, each over the slices whose mask is known.
 
         Args:
             logits: [N, C, H, W].
             masks: the same shape, 0..1.
             known: bool [N, C].
-            positive: [N, C]: 0, 1 or negative for unknown.
         """
         total = logits.sum() * 0
         for channel, kind in enumerate(self.kinds):
             rows, place = known[:, channel], slice(channel, channel + 1)
             if rows.any():
                 total = total + self._masked(kind, logits[rows, place], masks[rows, place])
-            told = positive[:, channel] >= 0
-            if self.slice_weight > 0 and told.any():
-                yes = positive[told, channel].to(logits.dtype)
-                total = total + self.slice_weight * slice_label(logits[told, place], yes)
         return total
 
     def _masked(self, kind: str, logits: Tensor, masks: Tensor) -> Tensor:
         if kind == "bce_dice":
-            return bce_dice(logits, masks)
-        if kind == "focal_tversky":
-            cross_entropy = F.binary_cross_entropy_with_logits(logits, masks)
-            return focal_tversky(logits, masks, fn_weight=self.fn_weight) + cross_entropy
-        raise ValueError(f"no loss is called {kind!r}")
+            return bce_dice(logits, masks, positive_weight=self.positive_weight)
+        loss = focal_tversky(logits, masks, fn_weight=self.fn_weight)
+        return loss if kind == "focal_tversky" else loss + cross_entropy(logits, masks, self.positive_weight)

@@ -1,7 +1,7 @@
 """The two networks: a residual U-Net with attention for the liver, an attention U-Net for blood.
 
 Both take `[N, K, H, W]` float slices (K neighbouring slices as channels) and return logits `[N, C, H, W]`.
-H and W must be multiples of the network's `stride`.
+H and W must be multiples of the network's `stride`. `build_network` also knows every network of MONAI by name.
 
 Sources:
     Oktay et al. 2018, Attention U-Net (arXiv:1804.03999); Ronneberger et al. 2015, U-Net (arXiv:1505.04597);
@@ -10,9 +10,11 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import monai.networks.nets
 import torch
 from torch import Tensor, nn
 
@@ -159,13 +161,16 @@ class AttentionUNet(nn.Module):
         self.up1 = DoubleConvolution(2 * w, w)
         self.head = nn.Conv2d(w, config.out_channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> list[Tensor]:
         x1 = self.down1(x)  # [N, w, H, W]
         x2 = self.down2(self.pool(x1))  # [N, 2w, H/2, W/2]
         x3 = self.down3(self.pool(x2))  # [N, 4w, H/4, W/4]
         x4 = self.down4(self.pool(x3))  # [N, 8w, H/8, W/8]
-        g = self.down5(self.pool(x4))  # [N, 16w, H/16, W/16]
+        x5 = self.down5(self.pool(x4))  # [N, 16w, H/16, W/16]
+        return [x1, x2, x3, x4, x5]
 
+    def decode(self, levels: list[Tensor]) -> Tensor:
+        x1, x2, x3, x4, g = levels
         g = self.rise4(g)  # [N, 8w, H/8, W/8]
         g = self.up4(torch.cat([self.gate4(x4, g), g], dim=1))
         g = self.rise3(g)  # [N, 4w, H/4, W/4]
@@ -177,5 +182,61 @@ class AttentionUNet(nn.Module):
         logits: Tensor = self.head(g)  # [N, C, H, W]
         return logits
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
 
-Network = AttentionResUNet | AttentionUNet
+
+class WithFindings(nn.Module):
+    """An attention U-Net with a second head: a yes or no for the slice as a whole, from the deepest level.
+
+    Slices of which only a label is known teach the encoder what blood looks like. Returns logits `[N, C, H, W]` and
+    findings `[N, F]`, logits too.
+    """
+
+    stride: Final[int] = AttentionUNet.stride
+
+    def __init__(self, unet: AttentionUNet, findings: int, *, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.unet = unet
+        channels = unet.rise4.in_channels
+        self.findings = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels, findings))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        levels = self.unet.encode(x)
+        deepest = levels[4]
+        summary = torch.cat([deepest.mean(dim=[2, 3]), deepest.amax(dim=[2, 3])], dim=1)  # [N, 32w]
+        return self.unet.decode(levels), self.findings(summary)
+
+
+def build_network(
+    name: str, options: Mapping[str, Any], *, in_channels: int, out_channels: int, findings: int = 0
+) -> nn.Module:
+    """A network with fresh weights.
+
+    Args:
+        name: `attention_res_unet`, `attention_unet`, or a class of `monai.networks.nets`, e.g. `DynUNet`.
+        options: its own: `width` (and `attention`) of the papers' two, any argument of a MONAI class.
+        in_channels: neighbouring slices.
+        out_channels: labels.
+        findings: of a second head; `attention_unet` only.
+
+    Raises:
+        ValueError: no network is called so, or it does not take these options.
+    """
+    channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
+    if findings and name != "attention_unet":
+        raise ValueError(f"network {name}: only attention_unet has a second head for findings")
+    try:
+        if name == "attention_res_unet":
+            return AttentionResUNet(AttentionResUNetConfig(**channels, **options))
+        if name == "attention_unet":
+            unet = AttentionUNet(AttentionUNetConfig(**channels, **options))
+            return WithFindings(unet, findings) if findings else unet
+        network: nn.Module = getattr(monai.networks.nets, name)(spatial_dims=2, **channels, **options)
+    except AttributeError as error:
+        raise ValueError(
+            f"no network is called {name!r}: neither the papers' nor a class of monai.networks.nets"
+        ) from error
+    except TypeError as error:
+        raise ValueError(f"network {name}: {error}") from error
+    return network

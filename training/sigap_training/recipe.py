@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
 
 from sigap.core.contract import Contract
 from sigap_training.augmentation import Augmentation
 from sigap_training.losses import Loss
-from sigap_training.networks import (
-    AttentionResUNet,
-    AttentionResUNetConfig,
-    AttentionUNet,
-    AttentionUNetConfig,
-    Network,
-)
+from sigap_training.networks import build_network
+from sigap_training.painting import Painting
+from sigap_training.splits import SplitOptions
 
 RECIPES = Path(__file__).parent / "recipes"
 
 
 class BadRecipe(Exception):
     """A recipe that cannot be used; the message names the file and the entry."""
+
+
+class NetworkChoice(BaseModel):
+    """Which network, and its options: see `networks.build_network`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Any] = {}
 
 
 class Recipe(BaseModel):
@@ -34,17 +41,30 @@ class Recipe(BaseModel):
         task: the model's name.
         dataset: which reader: `lits` or `coco`.
         data: its folder, unless the command line names another.
-        network, width, attention: which of `networks`, how wide; without attention it is the baseline.
-        size: the side of the network's square input, in pixels; a multiple of its stride.
-        cached_size: the side at which slices are kept; augmentation samples from it down to `size`.
-        shares: for each group of slices its share of a batch.
-        epochs, epoch_slices, batch_size: an epoch is `epoch_slices` slices drawn by `shares`.
-        learning_rate: AdamW's highest; it rises over the first epoch and falls to nothing along a cosine.
+        split: how a folder without stated splits is divided.
+        multiclass: of COCO exports: one channel a category instead of their union.
+        subtypes: what is known of whole slices beside the labels, by name; they teach a second head.
+        network: which, and its options.
+        size: the side of the network's square input, in pixels.
+        cached_size: the side at which slices are kept; the network's input is sampled from it.
+        framed: find the body and sample from its frame, instead of the whole picture.
+        mirrored: ask the exported network a second time with left and right exchanged.
+        doubt: how much the second head's doubt that there is blood in a slice weighs on its mask, once exported.
+        shares: for each group of slices its share of an epoch; without any, an epoch is every slice once.
+        epochs: how often.
+        epoch_slices: how many slices an epoch has; None: as many as there are.
+        batch_size: how many at a time, over all devices.
+        optimiser: `adamw` or `adam`.
+        schedule: `cosine` rises over the first epoch and falls to nothing along a cosine; `constant` stays.
+        learning_rate: its highest.
         weight_decay: AdamW's.
         averaging: decay of the moving average of weights that is validated and exported; 0 switches it off.
+        patience: stop after so many epochs without a better validation Dice; None: never.
+        best_by: labels whose mean validation Dice picks the best checkpoint; none named: all.
         neighbour_strides: distances of neighbouring slices to draw from: other slice spacings.
+        precision: Lightning Fabric's, e.g. `bf16-mixed` or `32-true`.
         seed: of weights, batches and augmentation.
-        augmentation, loss: see there.
+        augmentation, painting, loss: see there.
         contract: what `model_repository/<task>/config.pbtxt` will say.
     """
 
@@ -53,21 +73,31 @@ class Recipe(BaseModel):
     task: str
     dataset: Literal["lits", "coco"]
     data: Path
-    network: Literal["attention_res_unet", "attention_unet"]
-    width: int
-    attention: bool = True
+    split: SplitOptions = SplitOptions()
+    multiclass: bool = False
+    subtypes: tuple[str, ...] = ()
+    network: NetworkChoice
     size: int
     cached_size: int
-    shares: dict[str, float]
+    framed: bool = True
+    mirrored: bool = False
+    doubt: float = Field(default=0.0, ge=0)
+    shares: dict[str, float] = {}
     epochs: int
-    epoch_slices: int
+    epoch_slices: int | None = None
     batch_size: int
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"
     learning_rate: float
     weight_decay: float = 0.01
     averaging: float = 0.99
+    patience: int | None = None
+    best_by: tuple[str, ...] = ()
     neighbour_strides: tuple[int, ...] = (1,)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     seed: int
-    augmentation: Augmentation
+    augmentation: Augmentation = Augmentation()
+    painting: Painting = Painting()
     loss: Loss
     contract: dict[str, Any]
 
@@ -75,26 +105,87 @@ class Recipe(BaseModel):
         """The contract, checked as the gateway checks it."""
         return Contract.from_json(json.dumps(self.contract))
 
-    def build_network(self) -> Network:
+    def build_network(self) -> nn.Module:
         """The network with fresh weights."""
         contract = self.read_contract()
-        channels, labels = contract.context_slices, len(contract.labels)
-        if self.network == "attention_res_unet":
-            return AttentionResUNet(AttentionResUNetConfig(channels, labels, self.width, self.attention))
-        return AttentionUNet(AttentionUNetConfig(channels, labels, self.width))
+        return build_network(
+            self.network.name,
+            self.network.options,
+            in_channels=contract.context_slices,
+            out_channels=len(contract.labels),
+            findings=1 + len(self.subtypes) if self.loss.finding_weight > 0 else 0,
+        )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        """Whatever would stop a run later stops it here."""
+        labels = [label.name for label in self.read_contract().labels]
+        if len(self.loss.kinds) != len(labels):
+            raise ValueError(f"loss: {len(self.loss.kinds)} kinds for {len(labels)} labels")
+        try:
+            self.build_network()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"network: {error}") from error
+        strange = set(self.best_by) - set(labels)
+        if strange:
+            raise ValueError(f"best_by: no label is called {', '.join(sorted(strange))}")
+        if self.painting.share > 0 and self.read_contract().context_slices > 1:
+            raise ValueError("painting: blood is painted into single slices; context_slices must be 1")
+        return self
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, or one of the package's own by its bare name, e.g. `liver`.
+
+    A file may say `extends: NAME`, another recipe's name; its own entries replace that one's, except that those of
+    `contract` replace single entries of the other's contract.
+
+    Args:
+        path: file or name.
+        changes: `entry=value`, an entry of an entry behind a dot: `network.options.width=8`. Values are YAML.
 
     Raises:
         BadRecipe: it is missing, no YAML, or an entry is unknown, missing or of the wrong type.
     """
+    document = _read_document(path)
+    for change in changes:
+        _apply(document, change)
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise BadRecipe(f"{path}: {error}") from error
+
+
+def _read_document(path: Path) -> dict[str, Any]:
     if not path.exists() and (RECIPES / f"{path}.yaml").exists():
         path = RECIPES / f"{path}.yaml"
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text()))
+        document: Any = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise BadRecipe(f"{path} is missing") from error
-    except (yaml.YAMLError, ValidationError) as error:
+        own = ", ".join(sorted(known.stem for known in RECIPES.glob("*.yaml")))
+        raise BadRecipe(f"{path} is missing, and no recipe of the package is called so: {own}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path}: {error}") from error
+    if not isinstance(document, dict):
+        raise BadRecipe(f"{path}: no mapping of entries")
+    base = document.pop("extends", None)
+    if base is None:
+        return document
+    beside = path.parent / f"{base}.yaml"
+    below = _read_document(beside if beside.exists() else Path(base))
+    document["contract"] = {**below["contract"], **document.get("contract", {})}
+    return {**below, **document}
+
+
+def _apply(document: dict[str, Any], change: str) -> None:
+    name, equals, value = change.partition("=")
+    *outer, last = name.split(".")
+    place: Any = document
+    for part in outer:
+        place = place.setdefault(part, {}) if isinstance(place, dict) else None
+    if not equals or not isinstance(place, dict):
+        raise BadRecipe(f"{change!r} is no change: entry=value, e.g. epochs=8 or network.options.width=8")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise BadRecipe(f"{change!r}: {error}") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from sigap_training.framing import crop, find_frames, uncrop, whole_picture
 from sigap_training.slices import fit
 
 
@@ -15,16 +15,28 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 class ServedModel(nn.Module):
-    """Normalising, resizing to the network's size, the network, resizing back, sigmoid and quantising.
+    """Normalising, framing the body, the network, putting its answer back, sigmoid and quantising.
 
     On a CPU slices go through one by one: convolution kernels are chosen by batch size and round differently, and an
     answer must not depend on what else was in the batch.
+
+    Args:
+        network: takes `[N, K, size, size]`, returns logits `[N, C, size, size]`.
+        size: the side of the network's input.
+        working_size: the side at which slices are framed; training reads its slices at the same.
+        framed: find the body's frame; else the network sees the whole picture.
+        mirrored: ask the network a second time with left and right exchanged, and take the mean of its logits.
     """
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    def __init__(
+        self, network: nn.Module, *, size: int, working_size: int, framed: bool = True, mirrored: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
         self.size = size
+        self.working_size = working_size
+        self.framed = framed
+        self.mirrored = mirrored
 
     def forward(self, SLICES: Tensor) -> Tensor:  # noqa: N803 - the contract's name
         """Map uint8 [N, K, H, W] to uint8 [N, C, H, W], round(255 p) at the same H and W."""
@@ -33,11 +45,37 @@ class ServedModel(nn.Module):
         return torch.cat([self.predict(SLICES[index : index + 1]) for index in range(SLICES.shape[0])])
 
     def predict(self, slices: Tensor) -> Tensor:
-        height, width = slices.shape[-2], slices.shape[-1]
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        pixels = normalise(fit(slices.to(torch.float32) / 255.0, self.size))
-        logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
-        square = F.interpolate(logits, size=[side, side], mode="bilinear", align_corners=False, antialias=True)
-        probabilities = torch.sigmoid(square[:, :, top : top + height, left : left + width])
+        square = fit(slices.to(torch.float32) / 255.0, self.working_size)
+        if self.framed:
+            frames = find_frames(square[:, square.shape[1] // 2])
+        else:
+            frames = whole_picture(square.shape[0], square.device)
+        pixels = normalise(crop(square, frames, self.size)).contiguous(memory_format=torch.channels_last)
+        logits = self.network(pixels)
+        if self.mirrored:
+            mirrored = self.network(pixels.flip(3).contiguous(memory_format=torch.channels_last))
+            logits = (logits + mirrored.flip(3)) / 2.0
+        probabilities = torch.sigmoid(uncrop(logits, frames, slices.shape[2], slices.shape[3]))
         return torch.round(probabilities * 255.0).to(torch.uint8).contiguous()
+
+
+class MaskOnly(nn.Module):
+    """The masks of a network with a second head, where the slice as a whole has a say.
+
+    Every pixel's logit is lowered by what the second head doubts that there is any blood in the slice.
+
+    Args:
+        network: returns logits `[N, C, H, W]` and findings `[N, F]`, the first of them "something is there".
+        weight: of the doubt; 0 leaves the masks as they are.
+    """
+
+    def __init__(self, network: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.network = network
+        self.weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits, findings = self.network(x)
+        doubt = nn.functional.logsigmoid(findings[:, 0]).unsqueeze(1).unsqueeze(2).unsqueeze(3)
+        answer: Tensor = logits + self.weight * doubt
+        return answer

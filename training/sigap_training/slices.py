@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,7 +26,8 @@ class SliceSet:
         images: uint8 [M, S, S], windowed, canonical orientation, black beyond the picture.
         masks: uint8 [M, C, S, S], the share of each pixel inside the label, 0..255.
         known: bool [M, C], whether the mask of that channel is known; a loss must skip the others.
-        positive: int8 [M, C], whether the slice has the label: 0, 1 or `UNKNOWN`.
+        findings: int8 [M, F], what is known of each slice as a whole: 0, 1 or `UNKNOWN`. First come the channels (has
+            it the label?), then what else a data set tells, e.g. subtypes of blood.
         patient: str [M], equal for slices of one patient; unknown patients are one a slice.
         study: int64 [M], slices of one number are neighbours in space, in order.
         group: int64 [M], index into `groups`: what batches are balanced by.
@@ -39,7 +37,7 @@ class SliceSet:
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     known: NDArray[np.bool_]
-    positive: NDArray[np.int8]
+    findings: NDArray[np.int8]
     patient: NDArray[np.str_]
     study: NDArray[np.int64]
     group: NDArray[np.int64]
@@ -70,7 +68,7 @@ def join(sets: Sequence[SliceSet]) -> SliceSet:
         images=np.concatenate([part.images for part in sets]),
         masks=np.concatenate([part.masks for part in sets]),
         known=np.concatenate([part.known for part in sets]),
-        positive=np.concatenate([part.positive for part in sets]),
+        findings=np.concatenate([part.findings for part in sets]),
         patient=np.concatenate([part.patient for part in sets]),
         study=np.concatenate(studies),
         group=np.concatenate(groups),
@@ -94,25 +92,3 @@ def fit_bytes(stack: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """`fit` of uint8 [N, H, W], rounded to uint8 [N, size, size]."""
     fitted = fit(torch.from_numpy(stack).float()[:, None], size)[:, 0]
     return fitted.round().to(torch.uint8).numpy()
-
-
-def cached(folder: Path, key: str, build: Callable[[], SliceSet]) -> SliceSet:
-    """Read a set from `folder`, or build and keep it. Delete the folder after the data has changed.
-
-    Args:
-        folder: of uncompressed .npz files without pickles; never committed.
-        key: everything that the set depends on.
-        build: makes the set.
-    """
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    if not path.exists():
-        built = build()
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
-        arrays: dict[str, Any] = {entry.name: np.asarray(getattr(built, entry.name)) for entry in fields(built)}
-        np.savez(part, **arrays)
-        part.replace(path)
-        return built
-    with np.load(path, allow_pickle=False) as stored:
-        kept = {entry.name: stored[entry.name] for entry in fields(SliceSet)}
-    return SliceSet(**{**kept, "groups": tuple(str(name) for name in kept["groups"])})

@@ -1,24 +1,32 @@
-"""Training: seeded, resumable, the best average of weights kept by validation Dice."""
+"""Training: seeded, resumable, on any devices; the best average of weights is kept by validation Dice."""
 
 from __future__ import annotations
 
-import copy
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from lightning_fabric import Fabric
 from rich.progress import Progress
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
 
 from sigap_training.balance import Balance
+from sigap_training.batches import Batch, BatchMaker
+from sigap_training.framing import crop
+from sigap_training.losses import finding_loss, pseudo_loss
 from sigap_training.recipe import Recipe
 from sigap_training.served import normalise
-from sigap_training.slices import SliceSet, fit
+from sigap_training.slices import SliceSet
+
+LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
+_GRADIENT_NORM = 5.0
+_VALID_BATCH = 16
 
 
 class TrainingFailed(Exception):
@@ -27,152 +35,226 @@ class TrainingFailed(Exception):
 
 @dataclass
 class Score:
-    """Validation after an epoch: Dice of each channel over all known pixels, and their mean."""
+    """Validation after an epoch: Dice and accuracy of each channel over all known pixels, at the network's size."""
 
     epoch: int
-    loss: float
+    train_loss: float
+    valid_loss: float = 0.0
     dice: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
 
-    @property
-    def mean_dice(self) -> float:
-        return sum(self.dice) / len(self.dice)
+    def as_row(self) -> dict[str, Any]:
+        """As `history.json` keeps it."""
+        return asdict(self)
 
 
 class Trainer:
-    """One run of a recipe in one folder: `last.pt` to resume from, `best.pt` to export."""
+    """One run of a recipe in one folder: `last.pt` to resume from, `best.pt` to export.
 
-    def __init__(self, recipe: Recipe, train: SliceSet, valid: SliceSet, folder: Path) -> None:
+    Every epoch draws from a random generator of its own, made of seed, epoch and device: a resumed run goes on as an
+    unbroken one would have.
+    """
+
+    def __init__(self, recipe: Recipe, train: SliceSet, valid: SliceSet, folder: Path, fabric: Fabric) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.train, self.valid, self.folder = recipe, train, valid, folder
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.context = recipe.read_contract().context_slices
-        self.network = recipe.build_network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.recipe, self.train, self.valid, self.folder, self.fabric = recipe, train, valid, folder, fabric
+        contract = recipe.read_contract()
+        self.context = contract.context_slices
+        names = [label.name for label in contract.labels]
+        self._deciding = [names.index(name) for name in recipe.best_by or names]
+        network: Any = recipe.build_network()
+        network = network.to(memory_format=torch.channels_last)
+        optimiser = {"adamw": _adamw, "adam": _adam}[recipe.optimiser](network, recipe)
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
+            network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True, device=fabric.device
         )
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
-        self.draw = np.random.default_rng(recipe.seed)
-        self.random = torch.Generator().manual_seed(recipe.seed)
+        self.network, self.optimiser = fabric.setup(network, optimiser)
         self.epoch = 0
         self.scores: list[Score] = []
         self.balance = Balance(train, recipe.shares)
+        self.batches = BatchMaker(recipe, train, fabric.device)
 
     @property
-    def best(self) -> float:
-        return max((score.mean_dice for score in self.scores), default=-1.0)
+    def best(self) -> Score | None:
+        return max(self.scores, key=self.merit, default=None)
+
+    def merit(self, score: Score) -> float:
+        """What picks the best checkpoint: the mean Dice of the labels that the recipe names."""
+        return sum(score.dice[place] for place in self._deciding) / len(self._deciding)
 
     def run(self, progress: Progress) -> list[Score]:
         """Train to the recipe's last epoch, from `last.pt` if there is one.
 
         Raises:
-            TrainingFailed: the loss is not a number any more.
+            TrainingFailed: the loss is not a number any more, or `last.pt` is another recipe's.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / "last.pt").exists():
+        if (self.folder / LAST).exists():
             self._resume()
+        board = SummaryWriter(str(self.folder), purge_step=self.epoch + 1) if self.fabric.is_global_zero else None
         bar = progress.add_task(self.recipe.task, total=self.recipe.epochs, completed=self.epoch)
-        while self.epoch < self.recipe.epochs:
-            loss = self._train_epoch()
+        while self.epoch < self.recipe.epochs and not self._is_overfitting():
+            loss = self._train_epoch(progress)
             self.epoch += 1
-            score = Score(self.epoch, loss, self._validate())
-            is_best = score.mean_dice > self.best
+            score = self._validate(loss)
+            is_best = self.best is None or self.merit(score) > self.merit(self.best)
             self.scores.append(score)
-            self._save("last.pt", self._state())
-            if is_best:
-                self._save("best.pt", {"recipe": self.recipe.model_dump(mode="json"), "network": self._averaged()})
+            if self.fabric.is_global_zero:
+                self._keep(is_best=is_best)
+                _log(board, score)
+            self.fabric.barrier()
             dice = " ".join(f"{value:.3f}" for value in score.dice)
-            progress.console.log(f"{self.recipe.task} epoch {self.epoch}: loss {loss:.4f}, valid Dice {dice}")
+            progress.console.log(
+                f"{self.recipe.task} epoch {self.epoch}: loss {loss:.4f}, valid {score.valid_loss:.4f}, Dice {dice}"
+            )
             progress.advance(bar)
+        if board is not None:
+            board.close()
         return self.scores
 
-    def _train_epoch(self) -> float:
+    def _is_overfitting(self) -> bool:
+        patience = self.recipe.patience
+        return patience is not None and self.best is not None and self.epoch - self.best.epoch >= patience
+
+    def _train_epoch(self, progress: Progress) -> float:
         self.network.train()
-        steps = self.recipe.epoch_slices // self.recipe.batch_size
+        recipe, world = self.recipe, self.fabric.world_size
+        random = np.random.default_rng([recipe.seed, self.epoch, self.fabric.global_rank])
+        torch.manual_seed(int(random.integers(2**31)))
+        size = max(1, recipe.batch_size // world)
+        steps = max(1, (recipe.epoch_slices or len(self.train)) // (size * world))
+        indices = self.balance.epoch(random, steps * size)
+        bar = progress.add_task(f"epoch {self.epoch + 1}", total=steps)
         total = 0.0
         for step in range(steps):
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(self.epoch + step / steps)
-            indices = self.balance.draw(self.draw, self.recipe.batch_size)
-            loss = self._loss(indices)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise TrainingFailed(
-                    f"the loss is {value} in epoch {self.epoch + 1}, step {step + 1}: lower learning_rate "
-                    f"(now {self.recipe.learning_rate}) or look for broken slices; last.pt holds the epoch before"
-                )
+            loss = self._loss(self.batches.make(indices[step * size : (step + 1) * size], random))
+            total += self._finite(loss, step)
             self.optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.fabric.backward(loss)
+            self.fabric.clip_gradients(self.network, self.optimiser, max_norm=_GRADIENT_NORM)
             self.optimiser.step()
-            self.average.update_parameters(self.network)
-            total += value
-        return total / max(steps, 1)
+            self.average.update_parameters(self.network.module)
+            progress.advance(bar)
+        progress.remove_task(bar)
+        return total / steps
 
-    def _loss(self, indices: NDArray[np.int64]) -> Tensor:
-        stride = int(self.draw.choice(self.recipe.neighbour_strides))
-        images = _as_shares(self.train.neighbours(indices, self.context, stride))
-        masks = _as_shares(self.train.masks[indices])
-        images, masks = self.recipe.augmentation(images, masks, self.recipe.size, self.random)
-        pixels = normalise(images).to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            logits = self.network(pixels)
-        known = torch.from_numpy(self.train.known[indices]).to(self.device)
-        positive = torch.from_numpy(self.train.positive[indices]).to(self.device)
-        return self.recipe.loss(logits.float(), masks.to(self.device), known, positive)
+    def _finite(self, loss: Tensor, step: int) -> float:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingFailed(
+                f"the loss is {value} in epoch {self.epoch + 1}, step {step + 1}: lower learning_rate "
+                f"(now {self.recipe.learning_rate}) or look for broken slices; {LAST} holds the epoch before"
+            )
+        return value
+
+    def _loss(self, batch: Batch) -> Tensor:
+        weights = self.recipe.loss
+        logits, findings = _both(self.network(batch.pixels))
+        loss = weights(logits.float(), batch.masks, batch.known)
+        if findings is not None:
+            loss = loss + weights.finding_weight * finding_loss(findings.float(), batch.findings)
+        is_pseudo = (batch.findings[:, 0] == 1) & ~batch.known[:, 0]
+        has_begun = self.epoch >= weights.pseudo_from * self.recipe.epochs
+        if weights.pseudo_weight > 0 and has_begun and bool(is_pseudo.any()):
+            teacher = self._teach(batch.pixels[is_pseudo])
+            loss = loss + weights.pseudo_weight * pseudo_loss(logits[is_pseudo].float(), teacher)
+        return loss
+
+    @torch.no_grad()
+    def _teach(self, pixels: Tensor) -> Tensor:
+        """Logits of the moving average of weights, which is steadier than the weights of the moment."""
+        self.average.eval()
+        with self.fabric.autocast():
+            return _both(self.average(pixels))[0].float()
 
     def _learning_rate(self, epochs_done: float) -> float:
-        warm = min(1.0, epochs_done + 0.02)
-        return self.recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * epochs_done / self.recipe.epochs))
+        """A linear rise over the first epoch, then a cosine to zero; or the same all the time."""
+        if self.recipe.schedule == "constant":
+            return self.recipe.learning_rate
+        rise = min(1.0, (epochs_done + 0.02) / 1.0)
+        return self.recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * epochs_done / self.recipe.epochs))
 
     @torch.inference_mode()
-    def _validate(self) -> list[float]:
-        """Dice of each channel, over all pixels of slices with a known mask, at the network's size."""
+    def _validate(self, train_loss: float) -> Score:
         self.average.eval()
-        both = np.zeros(self.valid.masks.shape[1])
-        either = np.zeros_like(both)
-        for start in range(0, len(self.valid), 16):
-            indices = np.arange(start, min(start + 16, len(self.valid)))
-            pixels = fit(_as_shares(self.valid.neighbours(indices, self.context)), self.recipe.size)
-            with torch.autocast(self.device.type, torch.bfloat16):
-                logits = self.average(normalise(pixels).to(self.device, memory_format=torch.channels_last))
-            called = (logits > 0).cpu().numpy()
-            truth = fit(_as_shares(self.valid.masks[indices]), self.recipe.size).numpy() > 0.5
-            known = self.valid.known[indices][:, :, None, None]
-            both += (called & truth & known).sum(axis=(0, 2, 3))
-            either += ((called & known).sum(axis=(0, 2, 3)) + (truth & known).sum(axis=(0, 2, 3))) / 2
-        return [float(value) for value in both / np.maximum(either, 1)]
+        channels = self.valid.masks.shape[1]
+        both, either, right, total = (np.zeros(channels) for _ in range(4))
+        losses = []
+        for start in range(0, len(self.valid), _VALID_BATCH):
+            indices = np.arange(start, min(start + _VALID_BATCH, len(self.valid)))
+            images, frames = self.batches.images(self.valid, indices)
+            pixels = normalise(crop(images, frames, self.recipe.size)).to(memory_format=torch.channels_last)
+            with self.fabric.autocast():
+                logits = _both(self.average(pixels))[0].float()
+            masks = self.batches.on_device(self.valid.masks[indices]).float() / 255
+            truth = crop(masks, frames, self.recipe.size)
+            known = self.batches.on_device(self.valid.known[indices])
+            losses.append(float(self.recipe.loss(logits, truth, known)))
+            called, real, told = (value.cpu().numpy() for value in (logits > 0, truth > 0.5, known[:, :, None, None]))
+            both += (called & real & told).sum(axis=(0, 2, 3))
+            either += ((called & told).sum(axis=(0, 2, 3)) + (real & told).sum(axis=(0, 2, 3))) / 2
+            right += ((called == real) & told).sum(axis=(0, 2, 3))
+            total += (told & np.ones_like(called)).sum(axis=(0, 2, 3))
+        dice, accuracy = both / np.maximum(either, 1), right / np.maximum(total, 1)
+        return Score(self.epoch, train_loss, float(np.mean(losses)), dice.tolist(), accuracy.tolist())
 
-    def _averaged(self) -> dict[str, Any]:
-        return copy.deepcopy(self.average.module.state_dict())
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
+    def _keep(self, *, is_best: bool) -> None:
+        """Write the files of an epoch, `last.pt` last: a run killed in between repeats the epoch and its files."""
+        recipe = self.recipe.model_dump(mode="json")
+        average = self.average.module.state_dict()
+        if is_best:
+            _save(self.folder / BEST, {"recipe": recipe, "network": average, "epoch": self.epoch})
+        (self.folder / HISTORY).write_text(json.dumps([score.as_row() for score in self.scores], indent=1))
+        state = {
+            "recipe": recipe,
+            "network": average,
+            "trained": self.network.module.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "draw": self.draw.bit_generator.state,
-            "random": self.random.get_state(),
             "epoch": self.epoch,
-            "scores": [(score.epoch, score.loss, score.dice) for score in self.scores],
+            "scores": [score.as_row() for score in self.scores],
         }
+        _save(self.folder / LAST, state)
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / "last.pt", map_location=self.device, weights_only=True)
-        self.network.load_state_dict(state["network"])
+        state = torch.load(self.folder / LAST, map_location=self.fabric.device, weights_only=True)
+        if state["recipe"] != self.recipe.model_dump(mode="json"):
+            raise TrainingFailed(
+                f"{self.folder / LAST} is of another recipe: name another folder, or use the recipe it was begun with"
+            )
+        self.network.module.load_state_dict(state["trained"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.draw.bit_generator.state = state["draw"]
-        self.random.set_state(state["random"].cpu())
         self.epoch = state["epoch"]
-        self.scores = [Score(*entry) for entry in state["scores"]]
-
-    def _save(self, name: str, state: dict[str, Any]) -> None:
-        part = self.folder / f"{name}.part"
-        torch.save(state, part)
-        part.replace(self.folder / name)
+        self.scores = [Score(**entry) for entry in state["scores"]]
 
 
-def _as_shares(stack: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(stack).float() / 255
+def _adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _adam(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+
+
+def _both(answer: Any) -> tuple[Tensor, Tensor | None]:
+    """Logits and, of a network with a second head, findings."""
+    return answer if isinstance(answer, tuple) else (answer, None)
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _log(board: SummaryWriter | None, score: Score) -> None:
+    if board is None:
+        return
+    board.add_scalars("loss", {"train": score.train_loss, "valid": score.valid_loss}, score.epoch)
+    for channel, (dice, accuracy) in enumerate(zip(score.dice, score.accuracy, strict=True)):
+        board.add_scalar(f"dice/{channel}", dice, score.epoch)
+        board.add_scalar(f"accuracy/{channel}", accuracy, score.epoch)
+    board.flush()
