@@ -1,18 +1,16 @@
-"""The COCO reader on phantoms."""
+"""Slices of COCO exports, with one mask or several."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from pycocotools import mask as rle
 
 from sigap_training import coco
-from sigap_training.slices import BadData, join
-from training.tiny_data import save_coco, write_coco, write_slice_labels
+from sigap_training.coco_export import channel_categories, read_list
+from sigap_training.slices import UNKNOWN, BadData
+from training.tiny_data import save_coco, write_coco, write_roboflow
 
 
 def test_the_mask_is_the_union_of_an_images_annotations(tmp_path: Path) -> None:
@@ -22,92 +20,65 @@ def test_the_mask_is_the_union_of_an_images_annotations(tmp_path: Path) -> None:
     assert (slices.masks[1, 0] == 255).sum() == 64
     assert slices.masks[2:].max() == 0
     assert slices.images[0, 10, 10] == 200
-    assert slices.positive[:, 0].tolist() == [1, 1, 0, 0]
+    assert slices.known.all()
+    assert slices.findings[:, 0].tolist() == [1, 1, 0, 0]
     assert [slices.groups[group] for group in slices.group] == ["expert", "weak", "negative-phe", "negative-rsna"]
+    assert len(set(slices.study.tolist())) == 4
 
 
-def test_a_slice_label_is_no_mask_unless_it_is_a_no(tmp_path: Path) -> None:
-    write_coco(tmp_path / "train")
-    write_slice_labels(tmp_path / "slice_labels", {"a": "1", "b": "0"})
-    told = coco.read_slice_labels(tmp_path / "slice_labels", size=32)
-    assert told.known[:, 0].tolist() == [False, True]
-    assert told.positive[:, 0].tolist() == [1, 0]
-    joined = join([coco.read_slices(tmp_path / "train", size=32), told])
-    assert len(joined) == 6
-    assert len(set(joined.study.tolist())) == 6
-    assert joined.groups[joined.group[4]] == "label-positive"
+def test_subtypes_are_findings_where_they_are_told(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    slices = coco.read_slices(tmp_path, size=32, subtypes=("epidural", "subdural"))
+    # The first picture has an annotation without a subtype beside an epidural one.
+    assert slices.findings.tolist() == [[1, 1, UNKNOWN], [1, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
-def _drop_image(document: dict[str, Any], folder: Path) -> None:
-    (folder / "2.png").unlink()
-
-
-def _break_image(document: dict[str, Any], folder: Path) -> None:
-    (folder / "2.png").write_bytes(b"no PNG")
-
-
-def _resize_image(document: dict[str, Any], folder: Path) -> None:
-    Image.fromarray(np.zeros((16, 32), np.uint8)).save(folder / "2.png")
-
-
-def _change_category(document: dict[str, Any], folder: Path) -> None:
-    document["annotations"][0]["category_id"] = 9
-
-
-def _orphan_annotation(document: dict[str, Any], folder: Path) -> None:
-    document["annotations"][0]["image_id"] = 77
-
-
-def _drop_images(document: dict[str, Any], folder: Path) -> None:
-    del document["images"]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (_drop_image, r"2\.png is missing"),
-        (_break_image, r"2\.png cannot be read"),
-        (_resize_image, r"2\.png: \(16, 32\).*\(32, 32\)"),
-        (_change_category, r"_annotations\.coco\.json: annotation 1 has unknown category 9"),
-        (_orphan_annotation, r"annotation 1 belongs to no image"),
-        (_drop_images, r"_annotations\.coco\.json cannot be read: 'images'"),
-    ],
-)
-def test_what_is_wrong_is_named(tmp_path: Path, spoil: Any, message: str) -> None:
+def test_each_category_has_its_channel_and_a_whole_leaves_its_parts_unknown(tmp_path: Path) -> None:
     document = write_coco(tmp_path)
-    spoil(document, tmp_path)
+    for category in document["categories"][1:]:
+        category["supercategory"] = "hemorrhage"
     save_coco(tmp_path, document)
-    with pytest.raises(BadData, match=message):
-        coco.read_slices(tmp_path, size=32)
+    export = read_list(tmp_path)
+    slices = coco.read_slices(tmp_path, size=32, categories=channel_categories([export]))
+    assert slices.masks.shape == (4, 3, 32, 32)
+    assert (slices.masks == 255).sum(axis=(2, 3)).tolist() == [[64, 64, 0], [0, 0, 64], [0, 0, 0], [0, 0, 0]]
+    assert slices.known.tolist() == [[True, True, False]] + [[True] * 3] * 3
+    assert slices.findings.tolist() == [[1, 1, UNKNOWN], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
-def test_a_mask_of_another_size_names_its_image(tmp_path: Path) -> None:
+def test_a_real_export_reads_in_both_ways(tmp_path: Path) -> None:
+    write_roboflow(tmp_path)
+    export = read_list(tmp_path / "train")
+    union = coco.read_slices(tmp_path / "train", size=32)
+    assert (union.masks == 255).sum(axis=(1, 2, 3)).tolist() == [128, 0]
+    assert [union.groups[group] for group in union.group] == ["expert", "negative"]
+    assert union.patient.tolist() == ["a_png.rf.0123456789abcdef.jpg", "b_png.rf.0123456789abcdef.jpg"]
+    channels = coco.read_slices(tmp_path / "train", size=32, categories=channel_categories([export]))
+    assert (channels.masks == 255).sum(axis=(2, 3)).tolist() == [[64, 64], [0, 0]]
+    assert channels.known.all()
+    np.testing.assert_array_equal(channels.masks.max(axis=1), union.masks[:, 0])
+
+
+def test_parts_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_coco(tmp_path)
+    whole = coco.read_slices(tmp_path, size=16)
+    monkeypatch.setattr(coco, "_BLOCK", 3)
+    assert [len(part) for part in coco.slice_parts(read_list(tmp_path), size=16)] == [3, 1]
+    again = coco.read_slices(tmp_path, size=16)
+    np.testing.assert_array_equal(again.masks, whole.masks)
+    np.testing.assert_array_equal(again.study, whole.study)
+
+
+def test_unknown_patients_are_one_a_slice(tmp_path: Path) -> None:
     document = write_coco(tmp_path)
-    small = rle.encode(np.asfortranarray(np.ones((4, 4), np.uint8)))
-    document["annotations"][0]["segmentation"] = {"size": [4, 4], "counts": small["counts"].decode()}
+    for image, patient in zip(document["images"], ("A", "unknown", None, ""), strict=True):
+        image["patient"] = patient
     save_coco(tmp_path, document)
-    with pytest.raises(BadData, match=r"1\.png: a mask of \(4, 4\)"):
-        coco.read_slices(tmp_path, size=32)
+    assert coco.read_slices(tmp_path, size=16).patient.tolist() == ["A", "2.png", "3.png", "4.png"]
 
 
-def test_no_annotations_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"_annotations\.coco\.json is missing"):
-        coco.read_slices(tmp_path, size=32)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"), [({"a": "maybe"}, r"labels\.csv.*'maybe'"), ({"../a": "1"}, r"labels\.csv.*'\.\./a'")]
-)
-def test_slice_labels_that_make_no_sense_are_named(tmp_path: Path, labels: dict[str, str], message: str) -> None:
-    write_slice_labels(tmp_path, {"a": "1"})
-    rows = [f"{name},{value}" for name, value in labels.items()]
-    (tmp_path / "labels.csv").write_text("\n".join(["id,hemorrhage", *rows]))
-    with pytest.raises(BadData, match=message):
-        coco.read_slice_labels(tmp_path, size=32)
-
-
-def test_a_missing_labelled_slice_is_named(tmp_path: Path) -> None:
-    write_slice_labels(tmp_path, {"a": "1"})
-    (tmp_path / "images" / "a.png").unlink()
-    with pytest.raises(BadData, match=r"a\.png is missing"):
-        coco.read_slice_labels(tmp_path, size=32)
+def test_an_export_without_images_is_refused(tmp_path: Path) -> None:
+    document = write_coco(tmp_path)
+    save_coco(tmp_path, document | {"images": [], "annotations": []})
+    with pytest.raises(BadData, match=r"_annotations\.coco\.json: there is no image"):
+        coco.read_slices(tmp_path, size=16)
