@@ -11,7 +11,7 @@ import pytest
 
 from sigap_training.datasets import check_data, data_fingerprint, load_split
 from sigap_training.recipe import Recipe
-from sigap_training.slices import BadData
+from sigap_training.slices import UNKNOWN, BadData
 from sigap_training.splits import SplitOptions
 from training.tiny_data import (
     LPS,
@@ -149,9 +149,10 @@ def test_several_classes_are_as_many_channels(tmp_path: Path) -> None:
     recipe = _labels(_blood_recipe(multiclass=True), "epidural", "subdural")
     check_data(recipe, data=tmp_path)
     assert load_split(recipe, "train", data=tmp_path).masks.shape == (2, 2, 32, 32)
-    write_slice_labels(tmp_path / "slice_labels", {"a": "1", "b": "0"})
+    write_slice_labels(tmp_path / "slice_labels", {"a": "1", "b": "0"}, subtypes=("epidural",))
     train = load_split(recipe, "train", data=tmp_path)
     assert train.known.tolist() == [[True, True], [True, True], [False, False], [True, True]]
+    assert train.findings.tolist() == [[1, 1], [0, 0], [1, UNKNOWN], [0, 0]]
 
 
 @pytest.mark.parametrize(

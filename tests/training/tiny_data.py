@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +94,21 @@ def save_coco(folder: Path, document: dict[str, Any]) -> None:
     (folder / "_annotations.coco.json").write_text(json.dumps(document))
 
 
-def write_slice_labels(folder: Path, labels: dict[str, str]) -> None:
-    """Slices by id with their `hemorrhage` value."""
+SUBTYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
+
+
+def write_slice_labels(folder: Path, labels: dict[str, str], subtypes: Sequence[str] = SUBTYPES) -> None:
+    """Slices by id with their `hemorrhage` value; the first of the subtypes has the same, the others are 0."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for name in labels:
         Image.fromarray(np.full((16, 16), 100, np.uint8)).save(folder / "images" / f"{name}.png")
-    rows = [f"{name},{value}" for name, value in labels.items()]
-    (folder / "labels.csv").write_text("\n".join(["id,hemorrhage", *rows]) + "\n")
+    rows = [
+        [name, value, *(value if place == 0 else "0" for place in range(len(subtypes)))]
+        for name, value in labels.items()
+    ]
+    (folder / "labels.csv").write_text(
+        "\n".join(",".join(row) for row in [["id", "hemorrhage", *subtypes], *rows]) + "\n"
+    )
 
 
 def write_roboflow(root: Path, *, side: int = 32) -> dict[str, Any]:
