@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import torch
 import typer
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from sigap_training.balance import BadShares
 from sigap_training.curves import draw_curves
 from sigap_training.datasets import check_data, data_fingerprint, load_split
-from sigap_training.export import ExportFailed, export_checkpoint
+from sigap_training.export import ExportFailed, ExportOptions, export_checkpoint, read_checkpoint
+from sigap_training.model_card import BadReport
 from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
 from sigap_training.run_record import write_record
 from sigap_training.slices import BadData
@@ -82,20 +86,49 @@ def _export(
     recipe: Annotated[
         Path | None,
         typer.Option(
-            help="Take the contract, `mirrored` and `doubt` from this recipe instead: they are chosen after training."
+            help="Take contract, card, `mirrored` and `doubt` from this recipe: they are chosen after training."
         ),
     ] = None,
+    data: Annotated[Path | None, typer.Option(help="The data folder, instead of the recipe's.")] = None,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="A folder of `sigap-evaluate`, for the card; may be given again.")
+    ] = None,
 ) -> None:
-    """Write a trained model into a model repository: `REPOSITORY/<task>/config.pbtxt`, `1/model.pt` and a model card.
+    r"""Write a trained model into a model repository: `REPOSITORY/<task>/config.pbtxt`, `1/model.pt`, a model card.
 
-    The file is compared with the trained network before it is written. Gateway and Triton serve it as it is.
+    The file is compared with the trained network before it is written, on real slices where the data are there. Gateway
+    and Triton serve it as it is. Figures come into the card with a second export, once the first has been measured:
+
+    \b
+    sigap-export RUN/best.pt --repository models
+    sigap-evaluate models/liver --data ../shared/data/liver --out report
+    sigap-export RUN/best.pt --repository models --report report
     """
     try:
-        folder = export_checkpoint(checkpoint, repository, served_as=read_recipe(recipe) if recipe else None)
-    except (BadRecipe, ExportFailed) as error:
+        options = ExportOptions(
+            served_as=read_recipe(recipe) if recipe else None,
+            reports=tuple(report or ()),
+            slices=_real_slices(checkpoint, data),
+        )
+        folder = export_checkpoint(checkpoint, repository, options)
+    except (BadRecipe, BadData, BadReport, ExportFailed) as error:
         _console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
     _console.log(f"wrote {folder}")
+
+
+def _real_slices(checkpoint: Path, data: Path | None) -> Tensor | None:
+    """A few slices of the validation data, or none where there are no data."""
+    recipe = read_checkpoint(checkpoint)[0]
+    root = data or recipe.data
+    if not root.exists():
+        _console.log(
+            f"{root} is not here: trained and exported model are compared on noise only (--data names a folder)"
+        )
+        return None
+    valid = load_split(recipe, "valid", data=root)
+    indices = np.linspace(0, len(valid) - 1, min(8, len(valid))).astype(np.int64)
+    return torch.from_numpy(valid.neighbours(indices, recipe.read_contract().context_slices))
 
 
 def train() -> None:

@@ -7,14 +7,16 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sigap_training.model_card import ModelFacts, card_text, read_report
 from sigap_training.networks import WithFindings
 from sigap_training.recipe import Recipe
 from sigap_training.served import MaskOnly, ServedModel
@@ -28,57 +30,104 @@ class ExportFailed(Exception):
     """The checkpoint cannot be exported; the message says why."""
 
 
-def export_checkpoint(checkpoint: Path, repository: Path, *, served_as: Recipe | None = None) -> Path:
-    """Write `<task>/config.pbtxt` and `<task>/1/model.pt`, and a first model card where there is none.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What may be told beside the checkpoint.
+
+    Attributes:
+        served_as: whose contract, `mirrored`, `doubt` and card to take instead of the checkpoint's own.
+        reports: of `sigap-evaluate`, for the model card; they must be about this very file.
+        slices: real ones, uint8 [N, K, H, W], to compare the trained and the exported model on, beside noise.
+    """
+
+    served_as: Recipe | None = None
+    reports: tuple[Path, ...] = ()
+    slices: Tensor | None = None
+
+
+PLAIN = ExportOptions()
+
+
+def export_checkpoint(checkpoint: Path, repository: Path, options: ExportOptions = PLAIN) -> Path:
+    """Write `<task>/config.pbtxt`, `<task>/1/model.pt` and the model card.
 
     Args:
         checkpoint: `best.pt` or `last.pt` of a run.
         repository: the model repository.
-        served_as: whose contract, `mirrored` and `doubt` to take instead of the checkpoint's own.
+        options: see there.
 
     Returns:
         The task's folder.
+
+    Raises:
+        ExportFailed: it is no checkpoint, or the exported model does not answer as the trained one does.
+        BadReport: a report is about another model.
+    """
+    recipe, network, epoch = read_checkpoint(checkpoint)
+    if options.served_as is not None:
+        chosen = {name: getattr(options.served_as, name) for name in ("contract", "mirrored", "doubt", "card")}
+        recipe = recipe.model_copy(update=chosen)
+    made_by = f"`sigap-train {recipe.task} --out RUN`, epoch {epoch} of {recipe.epochs}."
+    return write_model(recipe, network, repository, made_by=made_by, options=options)
+
+
+def read_checkpoint(path: Path) -> tuple[Recipe, nn.Module, int]:
+    """A checkpoint's recipe, its network with the trained weights, and its epoch.
+
+    Raises:
+        ExportFailed: it is no checkpoint of `sigap-train`.
     """
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         recipe = Recipe.model_validate(state["recipe"])
         network = recipe.build_network()
         network.load_state_dict(state["network"])
+        return recipe, network, int(state["epoch"])
     except (OSError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ExportFailed(f"{checkpoint} is no checkpoint of sigap-train: {error}") from error
-    if served_as is not None:
-        chosen = {name: getattr(served_as, name) for name in ("contract", "mirrored", "doubt")}
-        recipe = recipe.model_copy(update=chosen)
-    return write_model(recipe, network, repository)
+        raise ExportFailed(f"{path} is no checkpoint of sigap-train: {error}") from error
 
 
-def write_model(recipe: Recipe, network: nn.Module, repository: Path) -> Path:
+def write_model(
+    recipe: Recipe, network: nn.Module, repository: Path, *, made_by: str = "", options: ExportOptions = PLAIN
+) -> Path:
     """Write a network as a task's folder.
 
     `config.pbtxt` comes last, so that it never names a model that is not there yet.
     """
-    parts = recipe.read_contract()
-    served = ServedModel(
+    contract = recipe.read_contract()
+    served = serve(recipe, network)
+    model = freeze(served)
+    check_agreement(served, model, probes(contract.context_slices, options.slices))
+    if len(model) > LARGEST_BYTES:
+        raise ExportFailed(f"model.pt would have {len(model)} bytes; at most {LARGEST_BYTES} are allowed")
+    sha256 = hashlib.sha256(model).hexdigest()
+    facts = ModelFacts(
+        task=recipe.task,
+        network=" ".join([recipe.network.name, *(f"{key} {value}" for key, value in recipe.network.options.items())]),
+        parameters=sum(weights.numel() for weights in network.parameters()),
+        size=recipe.size,
+        sha256=sha256,
+        made_by=made_by,
+    )
+    card = card_text(facts, recipe.card, contract, [read_report(path, sha256) for path in options.reports])
+    text = config_text(recipe.task, contract=recipe.contract, parts=contract, sha256={VERSION: sha256})
+    folder = repository / recipe.task
+    (folder / VERSION).mkdir(parents=True, exist_ok=True)
+    _replace(folder / VERSION / "model.pt", model)
+    _replace(folder / contract.model_card, card.encode())
+    _replace(folder / "config.pbtxt", text.encode())
+    return folder
+
+
+def serve(recipe: Recipe, network: nn.Module) -> ServedModel:
+    """The module that is exported, not frozen yet."""
+    return ServedModel(
         MaskOnly(network, recipe.doubt) if isinstance(network, WithFindings) else network,
         size=recipe.size,
         working_size=recipe.cached_size,
         framed=recipe.framed,
         mirrored=recipe.mirrored,
     ).eval()
-    model = freeze(served)
-    check_agreement(served, model, parts.context_slices)
-    if len(model) > LARGEST_BYTES:
-        raise ExportFailed(f"model.pt would have {len(model)} bytes; at most {LARGEST_BYTES} are allowed")
-    folder = repository / recipe.task
-    (folder / VERSION).mkdir(parents=True, exist_ok=True)
-    _replace(folder / VERSION / "model.pt", model)
-    sha256 = hashlib.sha256(model).hexdigest()
-    text = config_text(recipe.task, contract=recipe.contract, parts=parts, sha256={VERSION: sha256})
-    _replace(folder / "config.pbtxt", text.encode())
-    card = folder / parts.model_card
-    if not card.exists():
-        card.write_text(f"# {recipe.task}\n\n**Provisional weights**, not evaluated: for integration only.\n")
-    return folder
 
 
 def freeze(served: ServedModel) -> bytes:
@@ -109,23 +158,32 @@ def load_frozen(model: bytes) -> torch.jit.ScriptModule:
     return loaded
 
 
-def check_agreement(served: ServedModel, model: bytes, context_slices: int) -> None:
-    """Compare the file with the eager module on odd sizes and batches.
+def probes(context_slices: int, real: Tensor | None) -> list[Tensor]:
+    """What the two models are compared on: noise of odd sizes, and real slices if there are any."""
+    random = torch.Generator().manual_seed(0)
+    noise = [
+        torch.randint(0, 256, (3, context_slices, height, width), generator=random, dtype=torch.uint8)
+        for height, width in ((97, 122), (160, 131), (256, 256))
+    ]
+    return noise if real is None else [*noise, real]
+
+
+def check_agreement(served: ServedModel, model: bytes, batches: Sequence[Tensor]) -> None:
+    """Compare the file with the eager module.
 
     Raises:
         ExportFailed: a value differs by more than 1/255 (folding rounds), or a slice's answer depends on its batch.
     """
     loaded = load_frozen(model)
-    random = torch.Generator().manual_seed(0)
-    for height, width in ((97, 122), (160, 131), (256, 256)):
-        slices = torch.randint(0, 256, (3, context_slices, height, width), generator=random, dtype=torch.uint8)
+    for slices in batches:
+        size = f"{slices.shape[-2]} x {slices.shape[-1]}"
         with torch.inference_mode():
             eager, exported = served(slices), loaded(slices)
             alone = torch.cat([loaded(slices[index : index + 1]) for index in range(len(slices))])
         if _largest_difference(eager, exported) > 1:
-            raise ExportFailed(f"the exported model differs from the trained one at {height} x {width}")
+            raise ExportFailed(f"the exported model differs from the trained one at {size}")
         if not torch.equal(exported, alone):
-            raise ExportFailed(f"the exported model's answers depend on the batch at {height} x {width}")
+            raise ExportFailed(f"the exported model's answers depend on the batch at {size}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import nn
 from sigap.core.contract import Contract
 from sigap_training.augmentation import Augmentation
 from sigap_training.losses import Loss
+from sigap_training.model_card import CardWords
 from sigap_training.networks import build_network
 from sigap_training.painting import Painting
 from sigap_training.splits import SplitOptions
@@ -66,6 +67,7 @@ class Recipe(BaseModel):
         seed: of weights, batches and augmentation.
         augmentation, painting, loss: see there.
         contract: what `model_repository/<task>/config.pbtxt` will say.
+        card: what the model card says in words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,6 +102,7 @@ class Recipe(BaseModel):
     painting: Painting = Painting()
     loss: Loss
     contract: dict[str, Any]
+    card: CardWords = CardWords()
 
     def read_contract(self) -> Contract:
         """The contract, checked as the gateway checks it."""
