@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from sigap_training.balance import BadShares
+from sigap_training.class_distribution import draw_class_distribution
+from sigap_training.coco_export import ANNOTATIONS
 from sigap_training.curves import draw_curves
 from sigap_training.datasets import check_data, data_fingerprint, load_split
 from sigap_training.export import ExportFailed, ExportOptions, export_checkpoint, read_checkpoint
@@ -69,6 +72,8 @@ def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fa
         write_record(
             out, settings, {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")}
         )
+        if settings.dataset == "coco":
+            _draw_classes(data or settings.data, out / "classes.png")
     fabric.barrier()
     slices = [load_split(settings, split, data=data, cache=cache) for split in ("train", "valid")]
     _console.log(f"{settings.task}: {len(slices[0])} slices to train on, {len(slices[1])} to validate on")
@@ -78,6 +83,13 @@ def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fa
         labels = [label.name for label in settings.read_contract().labels]
         draw_curves([score.as_row() for score in scores], out / "curves.png", labels=labels)
     return scores
+
+
+def _draw_classes(root: Path, path: Path) -> None:
+    """How often each category stands in each split."""
+    files = {split: root / split / ANNOTATIONS for split in ("train", "valid", "test")}
+    documents = {split: json.loads(file.read_text()) for split, file in files.items() if file.exists()}
+    draw_class_distribution(documents, path)
 
 
 def _export(
