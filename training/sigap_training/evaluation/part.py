@@ -1,0 +1,193 @@
+"""What a model is measured on: one split of a data folder, or whole studies with their masks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from sigap.core.contract import Contract
+from sigap_training import lits
+from sigap_training.bars import bar
+from sigap_training.coco_export import ANNOTATIONS, Picture, read_list
+from sigap_training.evaluation.case import Case, as_stored, read_volume
+from sigap_training.fingerprint import fingerprint
+from sigap_training.lits_cases import CASES_FILE, CaseEntry
+from sigap_training.slices import BadData
+from sigap_training.splits import AS_STATED, Split, SplitOptions
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cases that are measured together.
+
+    Attributes:
+        name: the split's, or `studies`.
+        sha256: fingerprint of its files.
+        is_pictures: single slices without spacing.
+        notes: what a reader of its figures must know.
+        read: its cases with the truth about the contract's labels, one by one.
+    """
+
+    name: str
+    sha256: str
+    is_pictures: bool
+    notes: tuple[str, ...]
+    read: Callable[[Contract], Iterator[Case]]
+
+
+def split_part(root: Path, split: str, options: SplitOptions = AS_STATED) -> Part:
+    """One split of a data folder in the LiTS layout, or of a COCO export.
+
+    Raises:
+        BadData: the folder has neither, the split is empty, or its files are broken.
+    """
+    if not root.is_dir():
+        raise BadData(f"{root} is no folder")
+    if any(root.glob(f"*/{ANNOTATIONS}")):
+        return _coco_part(root, split)
+    known = get_args(Split)
+    if split not in known:
+        raise BadData(f"{root}: no split {split!r}; there are {', '.join(known)}")
+    entries = lits.case_entries(root, next(name for name in known if name == split), options)
+    lits.check_cases(root, entries)
+    return Part(
+        name=split if options.leave_out is None else f"patient {options.leave_out}",
+        sha256=fingerprint(root, [root / path for entry in entries for path in (entry.volume, entry.segmentation)]),
+        is_pictures=False,
+        notes=_spacing_notes(root, {entry.name for entry in entries}),
+        read=lambda contract: _lits_cases(root, entries, contract),
+    )
+
+
+def study_part(pairs: Sequence[tuple[Path, Path]]) -> Part:
+    """Whole studies (NIfTI, or DICOM in a zip), each with a NIfTI mask in its geometry.
+
+    A mask's values are the contract's labels in their order, from 1. Labels above the mask's largest value are not
+    told, apart from the first.
+    """
+    for path in (path for pair in pairs for path in pair):
+        if not path.is_file():
+            raise BadData(f"{path} is missing")
+    digests = "".join(fingerprint(path.parent, [path]) for pair in pairs for path in pair)
+    sha256 = hashlib.sha256(digests.encode()).hexdigest()
+    return Part(
+        name="studies",
+        sha256=sha256,
+        is_pictures=False,
+        notes=("Whole studies; labels above the largest value of a study's mask are not told by it.",),
+        read=lambda contract: _studies(pairs, contract),
+    )
+
+
+def _lits_cases(root: Path, entries: Sequence[CaseEntry], contract: Contract) -> Iterator[Case]:
+    names = {label.name for label in contract.labels}
+    if not names <= {"liver", "tumour"}:
+        raise BadData(f"{root} tells liver and tumour, the model {', '.join(sorted(names))}")
+    for entry in bar(entries, root.name):
+        case = lits.read_case(root, entry)
+        volume = read_volume(root / entry.volume)
+        masks = {"liver": case.labels >= lits.LIVER}
+        if case.has_tumour_labels:
+            masks["tumour"] = case.labels == lits.TUMOUR
+        truth = {name: as_stored(mask, volume, root / entry.segmentation) for name, mask in masks.items()}
+        known = {name: mask for name, mask in truth.items() if name in names}
+        yield Case(case.name, case.patient, "", volume, known)
+
+
+def _coco_part(root: Path, split: str) -> Part:
+    folder = root / split
+    pictures = read_list(folder).pictures
+    if not pictures:
+        raise BadData(f"{folder / ANNOTATIONS}: split {split!r} has no image")
+    for picture in bar(pictures, "checking pictures"):
+        picture.check()
+    return Part(
+        name=split,
+        sha256=fingerprint(root, [folder / ANNOTATIONS, *(picture.path for picture in pictures)]),
+        is_pictures=True,
+        notes=tuple(_picture_notes(pictures)),
+        read=lambda contract: _picture_cases(folder, contract),
+    )
+
+
+def _picture_notes(pictures: Sequence[Picture]) -> Iterator[str]:
+    total = len(pictures)
+    if lonely := sum(_patient(picture) is None for picture in pictures):
+        yield (
+            f"Of {lonely} of {total} slices the patient is unknown: each counts alone, and intervals are too narrow "
+            "where several are of one patient."
+        )
+    if weak := sum(bool(picture.entry.get("weak")) for picture in pictures):
+        yield f"{weak} of {total} slices have weak masks: their figures say how well those are matched."
+    yield "Pictures have no spacing: sizes are in pixels, and there is no distance in mm."
+
+
+def _picture_cases(folder: Path, contract: Contract) -> Iterator[Case]:
+    """Pictures with the union of all shapes for a model of one label, else with a mask a category."""
+    export = read_list(folder)
+    labels = [label.name for label in contract.labels]
+    channel_of = {category.id: 0 for category in export.categories}
+    if len(labels) > 1:
+        names = [category.name for category in export.categories]
+        if missing := [label for label in labels if label not in names]:
+            raise BadData(f"{export.path} has no category {', '.join(missing)}, but the model has such labels")
+        # What is no label of the model goes into a channel that nobody reads.
+        channel_of = {
+            category.id: labels.index(category.name) if category.name in labels else len(labels)
+            for category in export.categories
+        }
+    for picture in bar(export.pictures, folder.name):
+        volume = read_volume(picture.path)
+        masks = picture.draw(channel_of, len(labels) + 1) > 0
+        truth = {
+            label: as_stored(mask[np.newaxis], volume, picture.path) for label, mask in zip(labels, masks, strict=False)
+        }
+        name = picture.path.stem
+        yield Case(name, _patient(picture) or name, str(picture.entry.get("source") or ""), volume, truth)
+
+
+def _studies(pairs: Sequence[tuple[Path, Path]], contract: Contract) -> Iterator[Case]:
+    for study, path in bar(pairs, "studies"):
+        volume = read_volume(study)
+        values = _read_mask(path)
+        if values.max() > len(contract.labels):
+            raise BadData(f"{path}: value {values.max()}, but the model has {len(contract.labels)} labels")
+        told = contract.labels[: max(int(values.max()), 1)]
+        masks = {label.name: np.isin(values, contract.family(label.name)) for label in told}
+        truth = {name: as_stored(mask, volume, path) for name, mask in masks.items()}
+        yield Case(study.name, study.name, "", volume, truth)
+
+
+def _read_mask(path: Path) -> NDArray[np.uint8]:
+    try:
+        values = lits.canonical(nib.load(path))
+    except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError) as error:
+        raise BadData(f"{path} is no NIfTI mask: {error}") from error
+    whole = values.astype(np.uint8)
+    if not np.array_equal(whole, values):
+        raise BadData(f"{path}: values other than the whole numbers 0 to 255 are no mask's")
+    return whole
+
+
+def _patient(picture: Picture) -> str | None:
+    stated = picture.entry.get("patient")
+    return None if stated in (None, "", "unknown") else str(stated)
+
+
+def _spacing_notes(root: Path, names: set[str]) -> tuple[str, ...]:
+    """Cases whose slice spacing the data folder calls assumed."""
+    try:
+        stated = json.loads((root / CASES_FILE).read_text())["cases"]
+    except FileNotFoundError:
+        return ()
+    assumed = [str(case["case"]) for case in stated if str(case.get("spacing", "")).startswith("assumed")]
+    found = [name for name in assumed if name in names]
+    return (f"Slice spacing assumed, so mm and mL hold in proportion only: cases {', '.join(found)}.",) if found else ()
