@@ -102,6 +102,7 @@ def _export(
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The data folder, instead of the recipe's.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where decoded slices are kept.")] = Path("runs/cache"),
     report: Annotated[
         list[Path] | None, typer.Option(help="A folder of `sigap-evaluate`, for the card; may be given again.")
     ] = None,
@@ -120,7 +121,7 @@ def _export(
         options = ExportOptions(
             served_as=read_recipe(recipe) if recipe else None,
             reports=tuple(report or ()),
-            slices=_real_slices(checkpoint, data),
+            slices=_real_slices(checkpoint, data, cache),
         )
         folder = export_checkpoint(checkpoint, repository, options)
     except (BadRecipe, BadData, BadReport, ExportFailed) as error:
@@ -129,7 +130,7 @@ def _export(
     _console.log(f"wrote {folder}")
 
 
-def _real_slices(checkpoint: Path, data: Path | None) -> Tensor | None:
+def _real_slices(checkpoint: Path, data: Path | None, cache: Path) -> Tensor | None:
     """A few slices of the validation data, or none where there are no data."""
     recipe = read_checkpoint(checkpoint)[0]
     root = data or recipe.data
@@ -138,7 +139,7 @@ def _real_slices(checkpoint: Path, data: Path | None) -> Tensor | None:
             f"{root} is not here: trained and exported model are compared on noise only (--data names a folder)"
         )
         return None
-    valid = load_split(recipe, "valid", data=root)
+    valid = load_split(recipe, "valid", data=root, cache=cache)
     indices = np.linspace(0, len(valid) - 1, min(8, len(valid))).astype(np.int64)
     return torch.from_numpy(valid.neighbours(indices, recipe.read_contract().context_slices))
 

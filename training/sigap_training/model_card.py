@@ -106,8 +106,9 @@ def read_report(path: Path, sha256: str) -> dict[str, Any]:
 
 
 def _about(facts: ModelFacts, contract: Contract, reports: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    slices = "one slice" if contract.context_slices == 1 else f"{contract.context_slices} neighbouring slices"
     yield ["network", f"{facts.network}, {facts.parameters:,} weights (`sigap_training.networks`)"]
-    yield ["sees", f"{contract.context_slices} slice(s) of any size, sampled at {facts.size} x {facts.size}"]
+    yield ["sees", f"{slices} of any size, sampled at {facts.size} x {facts.size}"]
     yield ["window", f"level {contract.level_hu:g} HU, width {contract.width_hu:g} HU"]
     for label in contract.labels:
         low, middle, high = label.thresholds
