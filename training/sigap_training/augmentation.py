@@ -47,7 +47,7 @@ class Augmentation:
     ) -> tuple[Tensor, Tensor]:
         """Change images [N, K, S, S] and masks [N, C, S, S], floats in 0..1; sample both at `size` near `frames`."""
         count, context = images.shape[0], images.shape[1]
-        places = self._placements(count, random) * frames[:, 2, None, None]
+        places = self._placements(count, random).to(frames.device) * frames[:, 2, None, None]
         places[:, :, 2] += frames[:, :2]
         grid = F.affine_grid(places, [count, 1, size, size], align_corners=False)
         both = F.grid_sample(torch.cat([images, masks], dim=1), grid, align_corners=False)
@@ -70,7 +70,7 @@ class Augmentation:
         count = len(images)
 
         def each(low: float, high: float) -> Tensor:
-            return _between(low, high, count, random).view(count, 1, 1, 1)
+            return _between(low, high, count, random).view(count, 1, 1, 1).to(images.device)
 
         if self.blur > 0 and float(torch.rand(1, generator=random)) < self.blur:
             side = images.shape[-1]
@@ -80,9 +80,11 @@ class Augmentation:
         images = (images - 0.5) * each(*self.contrast) + 0.5 + each(-self.brightness, self.brightness)
         images = images.clamp(0, 1) ** each(*self.gamma)
         if self.noise > 0:
-            images = images + torch.randn(images.shape, generator=random) * each(0, self.noise)
+            grain = torch.randn(images.shape, generator=random).to(images.device)
+            images = images + grain * each(0, self.noise)
         return images
 
 
 def _between(low: float, high: float, count: int, random: torch.Generator) -> Tensor:
+    """Drawn on the CPU whatever trains: one seed gives one augmentation on all devices."""
     return torch.rand(count, generator=random) * (high - low) + low

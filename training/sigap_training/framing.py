@@ -68,12 +68,13 @@ def crop(slices: Tensor, frames: Tensor, size: int) -> Tensor:
 def uncrop(logits: Tensor, frames: Tensor, height: int, width: int, outside: float = OUTSIDE_LOGIT) -> Tensor:
     """Bring logits [N, C, size, size] of framed slices back to the picture, [N, C, height, width].
 
-    The picture is `height` x `width` in the middle of a square; outside the frame the logit is `outside`: nothing is
-    found.
+    The picture is `height` x `width` in a square where `slices.fit` puts it; outside the frame the logit is `outside`:
+    nothing is found.
     """
-    side = float(max(height, width))
-    columns = pixel_centres(width, logits.device) * (width / side)
-    rows = pixel_centres(height, logits.device) * (height / side)
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    centres = pixel_centres(side, logits.device)
+    rows, columns = centres[top : top + height], centres[left : left + width]
     columns = (columns - frames[:, 0:1]) / frames[:, 2:3]
     rows = (rows - frames[:, 1:2]) / frames[:, 2:3]
     grid = _grid(columns, rows)

@@ -72,7 +72,7 @@ def find_brain(image: NDArray[np.uint8]) -> Brain | None:
         return None
     brain = ndimage.binary_fill_holes(regions == 1 + sizes.argmax())
     depth = ndimage.distance_transform_edt(brain)
-    frame = find_frames(torch.from_numpy(image)[None].float() / 255)[0].numpy()
+    frame = find_frames(torch.from_numpy(image.astype(np.float32))[None] / 255)[0].numpy()
     return Brain(np.minimum(depth, 255).astype(np.uint8), float(np.median(image[brain])) / 255, frame)
 
 
