@@ -18,10 +18,12 @@ from sigap_training.recipe import Recipe, read_recipe
 LPS = np.diag([-1.5, -1.5, 2.0, 1.0])
 
 
-def small_recipe(task: str, **changes: Any) -> Recipe:
+def small_recipe(task: str, *, width: int = 2, **changes: Any) -> Recipe:
     """One of the package's recipes with a network and an epoch of next to nothing."""
-    small = {"width": 2, "size": 32, "cached_size": 32, "epochs": 2, "epoch_slices": 8, "batch_size": 4}
-    return read_recipe(Path(task)).model_copy(update={**small, **changes})
+    recipe = read_recipe(Path(task))
+    network = recipe.network.model_copy(update={"options": recipe.network.options | {"width": width}})
+    small = {"size": 32, "cached_size": 32, "epochs": 2, "epoch_slices": 8, "batch_size": 4, "precision": "32-true"}
+    return recipe.model_copy(update={"network": network, **small, **changes})
 
 
 def write_nifti(path: Path, voxels: NDArray[Any], affine: NDArray[np.float64] = LPS) -> None:

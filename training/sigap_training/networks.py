@@ -226,6 +226,8 @@ def build_network(
     channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
     if findings and name != "attention_unet":
         raise ValueError(f"network {name}: only attention_unet has a second head for findings")
+    if name not in ("attention_res_unet", "attention_unet") and not hasattr(monai.networks.nets, name):
+        raise ValueError(f"network {name}: neither the papers' nor a class of monai.networks.nets is called so")
     try:
         if name == "attention_res_unet":
             return AttentionResUNet(AttentionResUNetConfig(**channels, **options))
@@ -233,10 +235,6 @@ def build_network(
             unet = AttentionUNet(AttentionUNetConfig(**channels, **options))
             return WithFindings(unet, findings) if findings else unet
         network: nn.Module = getattr(monai.networks.nets, name)(spatial_dims=2, **channels, **options)
-    except AttributeError as error:
-        raise ValueError(
-            f"no network is called {name!r}: neither the papers' nor a class of monai.networks.nets"
-        ) from error
-    except TypeError as error:
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"network {name}: {error}") from error
     return network

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
 from sigap.core.contract import Contract
+from sigap.core.errors import ModelError
+from sigap.imaging.postprocess import check_steps
 from sigap_training.augmentation import Augmentation
 from sigap_training.losses import Loss
 from sigap_training.model_card import CardWords
@@ -79,21 +82,21 @@ class Recipe(BaseModel):
     multiclass: bool = False
     subtypes: tuple[str, ...] = ()
     network: NetworkChoice
-    size: int
-    cached_size: int
+    size: int = Field(ge=1)
+    cached_size: int = Field(ge=1)
     framed: bool = True
     mirrored: bool = False
     doubt: float = Field(default=0.0, ge=0)
     shares: dict[str, float] = {}
-    epochs: int
-    epoch_slices: int | None = None
-    batch_size: int
+    epochs: int = Field(ge=1)
+    epoch_slices: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(ge=1)
     optimiser: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "constant"] = "cosine"
-    learning_rate: float
-    weight_decay: float = 0.01
-    averaging: float = 0.99
-    patience: int | None = None
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    averaging: float = Field(default=0.99, ge=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
     best_by: tuple[str, ...] = ()
     neighbour_strides: tuple[int, ...] = (1,)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
@@ -116,25 +119,41 @@ class Recipe(BaseModel):
             self.network.options,
             in_channels=contract.context_slices,
             out_channels=len(contract.labels),
-            findings=1 + len(self.subtypes) if self.loss.finding_weight > 0 else 0,
+            findings=len(contract.labels) + len(self.subtypes) if self.loss.finding_weight > 0 else 0,
         )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         """Whatever would stop a run later stops it here."""
-        labels = [label.name for label in self.read_contract().labels]
+        try:
+            contract = self.read_contract()
+            check_steps(contract)
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        labels = [label.name for label in contract.labels]
         if len(self.loss.kinds) != len(labels):
             raise ValueError(f"loss: {len(self.loss.kinds)} kinds for {len(labels)} labels")
-        try:
-            self.build_network()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"network: {error}") from error
+        self._try_network(contract)
+        if self.shares and not all(share > 0 for share in self.shares.values()):
+            raise ValueError("shares: a group's share must be above 0; leave the group out")
         strange = set(self.best_by) - set(labels)
         if strange:
             raise ValueError(f"best_by: no label is called {', '.join(sorted(strange))}")
-        if self.painting.share > 0 and self.read_contract().context_slices > 1:
-            raise ValueError("painting: blood is painted into single slices; context_slices must be 1")
+        if self.painting.share > 0 and (contract.context_slices, len(labels)) != (1, 1):
+            raise ValueError("painting: blood is painted into single slices with one label; context_slices must be 1")
         return self
+
+    def _try_network(self, contract: Contract) -> None:
+        """Shapes alone: the meta device computes nothing."""
+        pixels = torch.empty(2, contract.context_slices, self.size, self.size, device="meta")
+        expected = (2, len(contract.labels), self.size, self.size)
+        try:
+            answer = self.build_network().to("meta")(pixels)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"network: at size {self.size}: {error}") from error
+        logits = answer[0] if isinstance(answer, tuple) else answer
+        if logits.shape != expected:
+            raise ValueError(f"network: at size {self.size} it answers {tuple(logits.shape)}, not {expected}")
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
@@ -159,15 +178,15 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise BadRecipe(f"{path}: {error}") from error
 
 
-def _read_document(path: Path) -> dict[str, Any]:
-    if not path.exists() and (RECIPES / f"{path}.yaml").exists():
+def _read_document(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if not path.is_file() and (RECIPES / f"{path}.yaml").exists():
         path = RECIPES / f"{path}.yaml"
     try:
         document: Any = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
         own = ", ".join(sorted(known.stem for known in RECIPES.glob("*.yaml")))
         raise BadRecipe(f"{path} is missing, and no recipe of the package is called so: {own}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path}: {error}") from error
     if not isinstance(document, dict):
         raise BadRecipe(f"{path}: no mapping of entries")
@@ -175,9 +194,13 @@ def _read_document(path: Path) -> dict[str, Any]:
     if base is None:
         return document
     beside = path.parent / f"{base}.yaml"
-    below = _read_document(beside if beside.exists() else Path(base))
-    document["contract"] = {**below["contract"], **document.get("contract", {})}
-    return {**below, **document}
+    if path in extended:
+        raise BadRecipe(f"{path}: extends itself, by way of {base}")
+    below = _read_document(beside if beside.exists() else Path(f"{base}"), (*extended, path))
+    contracts = [each.get("contract") or {} for each in (below, document)]
+    if not all(isinstance(contract, dict) for contract in contracts):
+        raise BadRecipe(f"{path}: contract is no mapping of entries")
+    return {**below, **document, "contract": {**contracts[0], **contracts[1]}}
 
 
 def _apply(document: dict[str, Any], change: str) -> None:
