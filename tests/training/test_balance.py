@@ -20,7 +20,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> SliceSet:
 
 
 def test_shares_are_kept_on_average(slices: SliceSet) -> None:
-    drawn = Balance(slices, {"tumour": 3, "unlabelled": 1}).draw(np.random.default_rng(0), 2000)
+    drawn = Balance(slices, {"tumour": 3, "unlabelled": 1}).epoch(np.random.default_rng(0), 2000)
     assert set(drawn) == {1, 4, 5, 6, 7}
     assert (drawn == 1).mean() == pytest.approx(0.75, abs=0.04)
 
@@ -30,8 +30,28 @@ def test_a_patient_counts_as_the_root_of_its_slices(slices: SliceSet) -> None:
         SliceSet(**{**vars(slices), "group": np.zeros(8, np.int64), "patient": np.array(["A"] * 7 + ["B"])}),
         {"tumour": 1},
     )
-    drawn = one_group.draw(np.random.default_rng(0), 4000)
+    drawn = one_group.epoch(np.random.default_rng(0), 4000)
     assert (drawn == 7).mean() == pytest.approx(1 / (1 + np.sqrt(7)), abs=0.03)
+
+
+def test_without_shares_an_epoch_is_every_slice_once(slices: SliceSet) -> None:
+    drawn = Balance(slices, {}).epoch(np.random.default_rng(0), 8)
+    assert sorted(drawn) == list(range(8))
+    assert list(drawn) != list(range(8))
+
+
+def test_a_longer_epoch_goes_round_again(slices: SliceSet) -> None:
+    drawn = Balance(slices, {}).epoch(np.random.default_rng(0), 20)
+    assert sorted(drawn[:8]) == sorted(drawn[8:16]) == list(range(8))
+    assert len(set(drawn[16:])) == 4
+
+
+def test_one_seed_gives_one_epoch(slices: SliceSet) -> None:
+    for shares in ({}, {"tumour": 1, "liver": 1}):
+        balance = Balance(slices, shares)
+        first, again, other = (balance.epoch(np.random.default_rng(seed), 8) for seed in (1, 1, 2))
+        assert list(first) == list(again)
+        assert list(first) != list(other)
 
 
 def test_a_group_that_is_not_there_is_named(slices: SliceSet) -> None:
