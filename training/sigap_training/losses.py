@@ -40,9 +40,13 @@ def cross_entropy(logits: Tensor, target: Tensor, positive_weight: float = 1.0) 
     return F.binary_cross_entropy_with_logits(logits, target, pos_weight=logits.new_tensor(positive_weight))
 
 
-def bce_dice(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0) -> Tensor:
-    """Binary cross-entropy plus one minus Dice over all pixels given; [N, 1, H, W] each. A scalar."""
-    dice: Tensor = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target)
+def bce_dice(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, by_slice: bool = False) -> Tensor:
+    """Binary cross-entropy plus one minus Dice; [N, 1, H, W] each. A scalar.
+
+    Dice is that of all pixels given, or the mean of the slices': a small bleed then counts as much as a large one, and
+    in a slice without any the first false pixels cost most.
+    """
+    dice: Tensor = DiceLoss(sigmoid=True, batch=not by_slice, smooth_nr=1.0, smooth_dr=1.0)(logits, target)
     return cross_entropy(logits, target, positive_weight) + dice
 
 
@@ -74,8 +78,8 @@ class Loss:
     """The loss of a recipe.
 
     Attributes:
-        kinds: for each channel `bce_dice`, `focal_tversky`, or `focal_tversky_bce`: with cross-entropy, as alone it is
-            blind to empty slices.
+        kinds: for each channel `bce_dice`, `bce_slice_dice` (Dice slice by slice), `focal_tversky`, or
+            `focal_tversky_bce`: with cross-entropy, as alone it is blind to empty slices.
         fn_weight, fp_weight: of the focal Tversky loss, for missed and false pixels; together one.
         positive_weight: how many times a pixel of the label counts in cross-entropy: against rare classes.
         finding_weight: of the second head, for slices as a whole.
@@ -96,7 +100,7 @@ class Loss:
     def __post_init__(self) -> None:
         if self.fp_weight is not None and abs(self.fn_weight + self.fp_weight - 1) > 1e-6:
             raise ValueError(f"fn_weight {self.fn_weight} and fp_weight {self.fp_weight} do not add up to 1")
-        strange = set(self.kinds) - {"bce_dice", "focal_tversky", "focal_tversky_bce"}
+        strange = set(self.kinds) - {"bce_dice", "bce_slice_dice", "focal_tversky", "focal_tversky_bce"}
         if strange:
             raise ValueError(f"no loss is called {', '.join(sorted(strange))}")
 
@@ -116,7 +120,8 @@ class Loss:
         return total
 
     def _masked(self, kind: str, logits: Tensor, masks: Tensor) -> Tensor:
-        if kind == "bce_dice":
-            return bce_dice(logits, masks, positive_weight=self.positive_weight)
+        if kind in {"bce_dice", "bce_slice_dice"}:
+            by_slice = kind == "bce_slice_dice"
+            return bce_dice(logits, masks, positive_weight=self.positive_weight, by_slice=by_slice)
         loss = focal_tversky(logits, masks, fn_weight=self.fn_weight)
         return loss if kind == "focal_tversky" else loss + cross_entropy(logits, masks, self.positive_weight)
