@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ class Trainer:
         while self.epoch < self.recipe.epochs and not self._is_overfitting():
             loss = self._train_epoch(progress)
             self.epoch += 1
-            score = self._validate(loss)
+            # One answer for all: what stops one process must stop the others.
+            score = self.fabric.broadcast(self._validate(loss))
             is_best = self.best is None or self.merit(score) > self.merit(self.best)
             self.scores.append(score)
             if self.fabric.is_global_zero:
@@ -118,33 +120,39 @@ class Trainer:
 
     def _train_epoch(self, progress: Progress) -> float:
         self.network.train()
-        recipe, world = self.recipe, self.fabric.world_size
-        random = np.random.default_rng([recipe.seed, self.epoch, self.fabric.global_rank])
-        torch.manual_seed(int(random.integers(2**31)))
+        recipe = self.recipe
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        random = np.random.default_rng([recipe.seed, self.epoch, 0])
+        torch.manual_seed(int(random.integers(2**31)) + rank)
         size = max(1, recipe.batch_size // world)
         steps = max(1, (recipe.epoch_slices or len(self.train)) // (size * world))
-        indices = self.balance.epoch(random, steps * size)
+        indices = self.balance.epoch(random, steps * size * world)[rank::world]
+        random = random if world == 1 else random.spawn(world)[rank]
         bar = progress.add_task(f"epoch {self.epoch + 1}", total=steps)
         total = 0.0
         for step in range(steps):
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(self.epoch + step / steps)
             loss = self._loss(self.batches.make(indices[step * size : (step + 1) * size], random))
-            total += self._finite(loss, step)
+            total += self._finite(loss, "loss", step)
             self.optimiser.zero_grad()
             self.fabric.backward(loss)
-            self.fabric.clip_gradients(self.network, self.optimiser, max_norm=_GRADIENT_NORM)
+            norm = self.fabric.clip_gradients(
+                self.network, self.optimiser, max_norm=_GRADIENT_NORM, error_if_nonfinite=False
+            )
+            if norm is not None and recipe.precision != "16-mixed":  # its scaler leaves such steps out
+                self._finite(norm, "gradient", step)
             self.optimiser.step()
             self.average.update_parameters(self.network.module)
             progress.advance(bar)
         progress.remove_task(bar)
         return total / steps
 
-    def _finite(self, loss: Tensor, step: int) -> float:
-        value = float(loss.detach())
+    def _finite(self, number: Tensor, what: str, step: int) -> float:
+        value = float(number.detach())
         if not math.isfinite(value):
             raise TrainingFailed(
-                f"the loss is {value} in epoch {self.epoch + 1}, step {step + 1}: lower learning_rate "
+                f"the {what} is {value} in epoch {self.epoch + 1}, step {step + 1}: lower learning_rate "
                 f"(now {self.recipe.learning_rate}) or look for broken slices; {LAST} holds the epoch before"
             )
         return value
@@ -219,7 +227,10 @@ class Trainer:
         _save(self.folder / LAST, state)
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / LAST, map_location=self.fabric.device, weights_only=True)
+        try:
+            state = torch.load(self.folder / LAST, map_location=self.fabric.device, weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise TrainingFailed(f"{self.folder / LAST} cannot be read: {error}") from error
         if state["recipe"] != self.recipe.model_dump(mode="json"):
             raise TrainingFailed(
                 f"{self.folder / LAST} is of another recipe: name another folder, or use the recipe it was begun with"
@@ -253,7 +264,8 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 def _log(board: SummaryWriter | None, score: Score) -> None:
     if board is None:
         return
-    board.add_scalars("loss", {"train": score.train_loss, "valid": score.valid_loss}, score.epoch)
+    board.add_scalar("loss/train", score.train_loss, score.epoch)
+    board.add_scalar("loss/valid", score.valid_loss, score.epoch)
     for channel, (dice, accuracy) in enumerate(zip(score.dice, score.accuracy, strict=True)):
         board.add_scalar(f"dice/{channel}", dice, score.epoch)
         board.add_scalar(f"accuracy/{channel}", accuracy, score.epoch)
