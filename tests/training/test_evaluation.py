@@ -139,6 +139,7 @@ def test_pictures_are_scored_by_source(tmp_path: Path) -> None:
     assert by_source["RSNA (no)"]["dice"] is None
     assert blood["slices"]["sensitivity"]["value"] == 1
     assert blood["slices"]["specificity"]["value"] == 1
+    assert (blood["cases_called"]["with_label"]["value"], blood["cases_called"]["without"]["value"]) == (1, 0)
     assert blood["hd95_mm"]["value"] is None
     assert blood["amount"]["unit"] == "px"
 

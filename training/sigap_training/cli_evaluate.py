@@ -50,13 +50,15 @@ def _evaluate(
     ] = False,
     time: Annotated[bool, typer.Option(help="Time a slice; leave it out on a busy machine.")] = True,
 ) -> None:
-    r"""Measure models as the gateway would run them, and write reports with intervals and figures.
+    """Measure models as the gateway would run them, and write reports with intervals and figures.
 
-    \b
-    sigap-evaluate model_repository/liver --data ../shared/data/liver --out report
-    sigap-evaluate model_repository/liver --study ct.zip --truth liver.nii.gz --out report
-    sigap-evaluate with=a/liver without=b/liver --data ../shared/data/liver --split valid --split test --out table3
-    sigap-evaluate L3=runs/l3/liver L4=runs/l4/liver --leave-one-out --data ../shared/data/liver --out left-out
+    One model: sigap-evaluate model_repository/liver --data ../shared/data/liver --out report
+
+    A whole study: sigap-evaluate model_repository/liver --study ct.zip --truth liver.nii.gz --out report
+
+    Tables 3 and 4: sigap-evaluate with=a/liver without=b/liver --data ../shared/data/liver --out table3
+
+    One patient left out each time: sigap-evaluate L3=l3/liver L4=l4/liver --leave-one-out --data LITS --out left-out
     """
     request = _Request(data, tuple(split or ["test"]), tuple(study or ()), tuple(truth or ()), split_file)
     command = command_line(
@@ -88,9 +90,8 @@ def _predict_panel(
     count: Annotated[int, typer.Option(help="Slices to show.", min=1, max=20)] = 6,
     split_file: Annotated[Path | None, typer.Option(help="Who trains, validates and tests, as in a recipe.")] = None,
 ) -> None:
-    r"""Draw slices, their truth and the model's answer side by side, taken evenly from the best Dice to the worst.
+    """Draw slices, their truth and the model's answer side by side, taken evenly from the best Dice to the worst.
 
-    \b
     sigap-predict-panel model_repository/liver ../shared/data/liver --out panel.png
     """
     try:

@@ -125,10 +125,13 @@ def _slices(summaries: Sequence[Summary]) -> str:
             shown(summary.slices.at_the_place),
             str(summary.slices.specificity.count),
             shown(summary.slices.specificity),
+            f"{shown(summary.called_with)}, n = {summary.called_with.count}",
+            f"{shown(summary.called_without)}, n = {summary.called_without.count}",
         ]
         for summary in summaries
     ]
-    return table(["label", "slices with", "sensitivity", "called at a true voxel", "without", "specificity"], rows)
+    head = ["label", "slices with", "sensitivity", "called at a true voxel", "without", "specificity"]
+    return table([*head, "whole cases with it, called", "whole cases without, called"], rows)
 
 
 def _sources(summaries: Sequence[Summary]) -> str:

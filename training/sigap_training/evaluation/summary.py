@@ -76,7 +76,7 @@ class SourceFigures:
         return cls(
             source=source,
             has_label=has_label,
-            called=share([bool(score.slices.is_called.any()) for score in scores], patients),
+            called=_called(scores),
             at_the_place=hits if has_label else None,
             dice=mean([score.overlap.dice for score in scores], patients) if has_label else None,
         )
@@ -100,6 +100,7 @@ class Summary:
         hd95_mm, assd_mm: means over the cases where the distance is defined.
         agreement: of volumes, or of areas in pixels.
         slices: yes or no.
+        called_with, called_without: whole cases with and without the label: the share with any voxel called.
         sources: of pictures, by their source.
         detection: by size class; None for an organ.
         calibration, threshold: of probabilities before post-processing.
@@ -115,6 +116,8 @@ class Summary:
     assd_mm: Estimate
     agreement: Agreement
     slices: SliceFigures
+    called_with: Estimate
+    called_without: Estimate
     sources: tuple[SourceFigures, ...]
     detection: dict[str, Detection] | None
     calibration: Calibration
@@ -131,6 +134,7 @@ class Summary:
             "average_symmetric_surface_distance_mm": self.assd_mm.as_json(),
             "amount": self.agreement.as_json(),
             "slices": self.slices.as_json(),
+            "cases_called": {"with_label": self.called_with.as_json(), "without": self.called_without.as_json()},
             "sources": [figures.as_json() for figures in self.sources],
             "lesions": self.detection and {size: found.as_json() for size, found in self.detection.items()},
             "calibration": self.calibration.as_json(),
@@ -161,6 +165,8 @@ def summarise(scores: Sequence[Score], label: Label, *, is_pictures: bool) -> Su
         assd_mm=mean([score.assd_mm for score in scores], patients),
         agreement=_agreement(scores, having, is_pictures=is_pictures),
         slices=SliceFigures.of(scores),
+        called_with=_called(having),
+        called_without=_called([score for score in scores if not score.overlap.is_true]),
         sources=_by_source(scores) if is_pictures else (),
         detection=_detect(scores, label, patients),
         calibration=Calibration.of(np.sum(histograms, axis=0)),
@@ -189,6 +195,11 @@ def case_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
         }
         for score in scores
     ]
+
+
+def _called(scores: Sequence[Score]) -> Estimate:
+    """The share of cases with any voxel called."""
+    return share([bool(score.slices.is_called.any()) for score in scores], patients_of(scores))
 
 
 def _detect(scores: Sequence[Score], label: Label, patients: Sequence[str]) -> dict[str, Detection] | None:
