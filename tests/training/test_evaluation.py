@@ -181,6 +181,7 @@ def test_left_out_patients_are_pooled(liver: Path, data: Path, tmp_path: Path) -
     result = evaluate(f"P2={liver}", f"P5={liver}", "--leave-one-out", "--data", data, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     part = report_of(tmp_path / "out")["parts"]["left out"]
+    assert "P2 " in part["notes"][0]
     assert [(row["case"], row["patient"]) for row in part["cases"]["liver"]] == [("2", "P2"), ("5", "P5")]
 
 

@@ -74,7 +74,7 @@ def _evaluate(
         else:
             reports = run_evaluation(loaded, request.parts(), out, command=command, timed=time)
     except (BadData, BadModel) as error:
-        _console.print(f"[red]{error}[/red]")
+        _console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
     for report in reports:
         _tell(report)
@@ -97,7 +97,7 @@ def _predict_panel(
     try:
         draw_panel(ModelFolder.load(model), split_part(data, split, SplitOptions(file=split_file)), out, count=count)
     except (BadData, BadModel) as error:
-        _console.print(f"[red]{error}[/red]")
+        _console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
     _console.print(f"wrote {out}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sigap_training.evaluation.comparison import write_comparison
@@ -86,11 +86,14 @@ def evaluate_left_out(
     pairs = list(zip(models, parts, strict=True))
     scored = ((case.name, score_case(one.model, case)) for one, part in pairs for case in part.read(one.model.contract))
     first = models[0]
+    pooled = gather(first.model.contract, parts, scored, "left out")
+    answered = ", ".join(f"{one.label} {one.model.sha256[:12]}" for one in models)
+    note = f"Each patient was answered by a model of its own (weights and time above: of the first): {answered}."
     report = Report(
         command=command,
         model=ModelFacts.of(first.model, label="leave one patient out", folder=first.folder, timed=timed),
         machine=Machine.here(),
-        parts=(gather(first.model.contract, parts, scored, "left out"),),
+        parts=(replace(pooled, notes=(note, *pooled.notes)),),
     )
     _write(report, out)
     return report
