@@ -2,67 +2,179 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import typer
 import yaml
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sigap_training import cli
-from training.tiny_data import small_recipe, write_lits
+from sigap_training.recipe import Recipe
+from training.tiny_data import small_recipe, write_coco, write_lits, write_slice_labels
 
 BOTH = ["liver", "tumour"]
 
 
-def _app(command: object) -> typer.Typer:
+def _invoke(command: Callable[..., None], *arguments: Any) -> Result:
     app = typer.Typer()
-    app.command()(command)  # type: ignore[type-var]
-    return app
+    app.command()(command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _output(result: Result) -> str:
+    """Without the line breaks of a narrow terminal."""
+    return " ".join(result.output.split())
+
+
+def _write_recipe(path: Path, task: str, **changes: Any) -> Path:
+    """Its data are nowhere: a test names them, or goes without."""
+    recipe = small_recipe(task, data=Path("nowhere"), **{"epochs": 1} | changes)
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    return path
+
+
+def _write_checkpoint(path: Path) -> Recipe:
+    recipe = small_recipe("liver", data=Path("nowhere"))
+    state = {"recipe": recipe.model_dump(mode="json"), "network": recipe.build_network().state_dict(), "epoch": 1}
+    torch.save(state, path)
+    return recipe
 
 
 @pytest.fixture
 def recipe_file(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(small_recipe("liver", epochs=1).model_dump(mode="json")))
-    return path
+    return _write_recipe(tmp_path / "tiny.yaml", "liver")
 
 
-def test_from_data_to_a_model_folder(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With data in it, and options to keep all else there."""
     write_lits(tmp_path, {"0": ("train", BOTH), "101": ("train", ["liver"]), "5": ("valid", BOTH)})
-    options = ["--out", str(tmp_path / "run"), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]
-    trained = CliRunner().invoke(_app(cli._train), [str(recipe_file), *options])
-    assert trained.exit_code == 0, trained.output
-    exported = CliRunner().invoke(
-        _app(cli._export), [str(tmp_path / "run" / "best.pt"), "--repository", str(tmp_path / "repository")]
+    return tmp_path
+
+
+def _options(folder: Path) -> list[Any]:
+    return ["--out", folder / "run", "--data", folder, "--cache", folder / "cache", "--accelerator", "cpu"]
+
+
+class TestTrain:
+    def test_a_run_leaves_what_its_help_promises_and_can_be_exported(self, recipe_file: Path, folder: Path) -> None:
+        trained = _invoke(cli._train, recipe_file, *_options(folder))
+        assert trained.exit_code == 0, trained.output
+        names = {path.name for path in (folder / "run").iterdir()}
+        assert {"best.pt", "last.pt", "history.json", "curves.png", "run.json"} <= names
+        assert "best: epoch 1" in _output(trained)
+        (start,) = json.loads((folder / "run" / "run.json").read_text())["starts"]
+        assert set(start["data_sha256"]) == {"train", "valid"}
+
+        exported = _invoke(
+            cli._export,
+            folder / "run" / "best.pt",
+            *("--repository", folder / "repository", "--data", folder, "--cache", folder / "cache"),
+        )
+        assert exported.exit_code == 0, exported.output
+        assert "noise only" not in exported.output
+        assert (folder / "repository" / "liver" / "1" / "model.pt").exists()
+
+    def test_blood_and_slice_labels(self, tmp_path: Path) -> None:
+        for split in ("train", "valid"):
+            write_coco(tmp_path / split)
+        write_slice_labels(tmp_path / "slice_labels", {"a": "1", "b": "0"})
+        shares = {"expert": 1.0, "label-positive": 1.0, "label-negative": 1.0}
+        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage", shares=shares)
+        trained = _invoke(cli._train, recipe, *_options(tmp_path))
+        assert trained.exit_code == 0, trained.output
+        assert (tmp_path / "run" / "classes.png").exists()
+
+    def test_changes_reach_the_run(self, recipe_file: Path, folder: Path) -> None:
+        changes = ["--set", "network.options.width=3", "--set", "seed=8", "--set", "epoch_slices=4"]
+        trained = _invoke(cli._train, recipe_file, *_options(folder), *changes)
+        assert trained.exit_code == 0, trained.output
+        kept = torch.load(folder / "run" / "best.pt", weights_only=True)["recipe"]
+        assert (kept["network"]["options"]["width"], kept["seed"]) == (3, 8)
+
+    def test_bad_data_ends_with_its_name_before_anything_is_trained(self, recipe_file: Path, folder: Path) -> None:
+        (folder / "train" / "segmentation-101.nii.gz").unlink()
+        result = _invoke(cli._train, recipe_file, *_options(folder))
+        assert result.exit_code == 1
+        assert "segmentation-101.nii.gz is missing" in result.output.replace("\n", "")
+        assert not (folder / "run").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--set", "epohcs=3"], "epohcs"),
+            (["--set", "epochs"], "'epochs' is no change"),
+            (["--set", "shares={spleen: 1}"], "'spleen'"),
+            (["--set", "split.leave_out=Nobody"], "Nobody"),
+        ],
     )
-    assert exported.exit_code == 0, exported.output
-    assert (tmp_path / "repository" / "liver" / "1" / "model.pt").exists()
+    def test_what_cannot_be_trained_ends_with_one_message(
+        self, recipe_file: Path, folder: Path, arguments: list[str], message: str
+    ) -> None:
+        result = _invoke(cli._train, recipe_file, *_options(folder), *arguments)
+        assert result.exit_code == 1
+        assert message in _output(result)
+
+    def test_a_missing_recipe_ends_with_the_names_there_are(self, folder: Path) -> None:
+        result = _invoke(cli._train, "livre", *_options(folder))
+        assert result.exit_code == 1
+        assert "livre" in result.output
+        assert "hemorrhage" in result.output
+
+    def test_two_processes_share_the_work(self, folder: Path) -> None:
+        """As on two GPUs, but with Gloo: each sees half of a batch, one writes, both end."""
+        recipe = _write_recipe(folder / "tiny.yaml", "liver", patience=1)
+        command = [Path(sys.executable).parent / "sigap-train", recipe, *_options(folder), "--devices", 2]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        ended = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, env=environment, timeout=300, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stderr.count("liver epoch 1:") == 1
+        state = torch.load(folder / "run" / "best.pt", weights_only=True)
+        recipe_kept = Recipe.model_validate(state["recipe"])
+        recipe_kept.build_network().load_state_dict(state["network"])
+        assert len(json.loads((folder / "run" / "run.json").read_text())["starts"]) == 1
 
 
-def test_bad_data_ends_with_its_name(recipe_file: Path, tmp_path: Path) -> None:
-    write_lits(tmp_path, {"0": ("train", BOTH), "101": ("train", ["liver"]), "5": ("valid", BOTH)})
-    (tmp_path / "train" / "segmentation-101.nii.gz").unlink()
-    options = ["--out", str(tmp_path / "run"), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]
-    result = CliRunner().invoke(_app(cli._train), [str(recipe_file), *options])
-    assert result.exit_code == 1
-    assert "segmentation-101.nii.gz is missing" in result.output.replace("\n", "")
+class TestExport:
+    def test_no_checkpoint_ends_with_its_name(self, tmp_path: Path) -> None:
+        result = _invoke(cli._export, tmp_path / "none.pt", "--repository", tmp_path)
+        assert result.exit_code == 1
+        assert "none.pt" in result.output.replace("\n", "")
+
+    def test_a_recipes_contract_replaces_the_checkpoints_and_noise_must_do_without_data(self, tmp_path: Path) -> None:
+        recipe = _write_checkpoint(tmp_path / "best.pt")
+        changed = recipe.contract | {"priority": "batch"}
+        recipe_file = _write_recipe(tmp_path / "tiny.yaml", "liver", contract=changed)
+        result = _invoke(
+            cli._export, tmp_path / "best.pt", "--repository", tmp_path / "repository", "--recipe", recipe_file
+        )
+        assert result.exit_code == 0, result.output
+        assert "noise only" in _output(result)
+        assert '"priority": "batch"' in (tmp_path / "repository" / "liver" / "config.pbtxt").read_text()
+
+    def test_a_report_about_another_model_is_refused(self, tmp_path: Path) -> None:
+        _write_checkpoint(tmp_path / "best.pt")
+        (tmp_path / "report.json").write_text(json.dumps({"model": {"sha256": "0" * 64}}))
+        result = _invoke(
+            cli._export, tmp_path / "best.pt", "--repository", tmp_path / "repository", "--report", tmp_path
+        )
+        assert result.exit_code == 1
+        assert "another model" in _output(result)
+        assert not (tmp_path / "repository" / "liver" / "config.pbtxt").exists()
 
 
-def test_no_checkpoint_ends_with_its_name(tmp_path: Path) -> None:
-    result = CliRunner().invoke(_app(cli._export), [str(tmp_path / "none.pt")])
-    assert result.exit_code == 1
-    assert "none.pt" in result.output.replace("\n", "")
-
-
-def test_a_recipes_contract_replaces_the_checkpoints(recipe_file: Path, tmp_path: Path) -> None:
-    recipe = small_recipe("liver")
-    torch.save(
-        {"recipe": recipe.model_dump(mode="json"), "network": recipe.build_network().state_dict()}, tmp_path / "best.pt"
-    )
-    document = yaml.safe_load(recipe_file.read_text())
-    document["contract"]["priority"] = "batch"
-    recipe_file.write_text(yaml.safe_dump(document))
-    cli._export(tmp_path / "best.pt", tmp_path / "repository", recipe_file)
-    assert '"priority": "batch"' in (tmp_path / "repository" / "liver" / "config.pbtxt").read_text()
+@pytest.mark.parametrize(("command", "words"), [(cli._train, "sigap-export OUT/best.pt"), (cli._export, "--report")])
+def test_help_teaches_the_next_step(command: Callable[..., None], words: str) -> None:
+    result = _invoke(command, "--help")
+    assert result.exit_code == 0
+    assert words in _output(result)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,35 +15,57 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import sigap_training
 from sigap.core.contract import Contract
-from sigap_training.export import ExportFailed, check_agreement, export_checkpoint, freeze, load_frozen, write_model
+from sigap_training.export import (
+    ExportFailed,
+    ExportOptions,
+    check_agreement,
+    export_checkpoint,
+    freeze,
+    load_frozen,
+    probes,
+    read_checkpoint,
+    serve,
+    write_model,
+)
+from sigap_training.recipe import Recipe, read_recipe
 from sigap_training.served import ServedModel, normalise
 from training.tiny_data import small_recipe
 
 TASKS = ("liver", "hemorrhage")
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "framed": ("liver", {"mirrored": False, "framed": True}),
+    "mirrored": ("liver", {"mirrored": True, "framed": True}),
+    "whole": ("liver", {"mirrored": False, "framed": False}),
+    "findings": ("hemorrhage", {"mirrored": False, "doubt": 0.0}),
+    "mirrored doubt": ("hemorrhage", {"mirrored": True, "doubt": 0.7}),
+}
 
 
-def _served(task: str) -> ServedModel:
+def _served(task: str, **changes: Any) -> ServedModel:
     """A network whose batch norms do something."""
     torch.manual_seed(5)
-    recipe = small_recipe(task, width=4)
+    recipe = small_recipe(task, width=4, cached_size=48, **changes)
     network = recipe.build_network()
     channels = recipe.read_contract().context_slices
     for _ in range(3):
         network(torch.randn(4, channels, 32, 32) * 2)
-    return ServedModel(network.eval(), 32).eval()
+    return serve(recipe, network)
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=VARIANTS)
 def pair(request: pytest.FixtureRequest) -> tuple[ServedModel, torch.jit.ScriptModule]:
-    served = _served(request.param)
+    task, changes = VARIANTS[request.param]
+    served = _served(task, **changes)
     return served, load_frozen(freeze(served))
 
 
 def _slices(served: ServedModel, count: int, height: int, width: int) -> torch.Tensor:
     channels = next(served.network.parameters()).shape[1]
     random = torch.Generator().manual_seed(height)
-    return torch.randint(0, 256, (count, channels, height, width), generator=random, dtype=torch.uint8)
+    slices = torch.randint(0, 256, (count, channels, height, width), generator=random, dtype=torch.uint8)
+    slices[::2, :, :, : width // 3] = 0  # air, so that every other slice has a frame of its own
+    return slices
 
 
 @pytest.mark.parametrize(("height", "width"), [(101, 122), (33, 32), (7, 64), (64, 7), (1, 1), (130, 130)])
@@ -71,7 +96,7 @@ def test_the_argument_and_the_arithmetic_are_the_contracts() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x[:, 1:2]
 
-    served = ServedModel(Middle(), 16)
+    served = ServedModel(Middle(), size=16, working_size=16, framed=False)
     exported = load_frozen(freeze(served))
     arguments = exported.forward.schema.arguments  # type: ignore[attr-defined]
     assert [argument.name for argument in arguments[1:]] == ["SLICES"]
@@ -108,15 +133,44 @@ def test_a_quote_in_a_sentence_survives_the_config(tmp_path: Path) -> None:
     assert Contract.from_json(config.parameters["contract"].string_value).sensitivity == card["sensitivity"]
 
 
-def test_a_checkpoint_is_exported_and_its_card_is_kept(tmp_path: Path) -> None:
-    recipe = small_recipe("liver")
-    torch.save(
-        {"recipe": recipe.model_dump(mode="json"), "network": recipe.build_network().state_dict()}, tmp_path / "best.pt"
-    )
-    folder = export_checkpoint(tmp_path / "best.pt", tmp_path / "repository")
-    (folder / "MODEL_CARD.md").write_text("measured")
-    export_checkpoint(tmp_path / "best.pt", tmp_path / "repository")
-    assert (folder / "MODEL_CARD.md").read_text() == "measured"
+def _checkpoint(path: Path, recipe: Recipe) -> Path:
+    state = {"recipe": recipe.model_dump(mode="json"), "network": recipe.build_network().state_dict(), "epoch": 3}
+    torch.save(state, path)
+    return path
+
+
+def test_a_checkpoint_is_exported_and_its_card_says_what_it_is(tmp_path: Path) -> None:
+    checkpoint = _checkpoint(tmp_path / "best.pt", small_recipe("liver", epochs=7))
+    folder = export_checkpoint(checkpoint, tmp_path / "repository")
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "not a medical device" in card
+    assert hashlib.sha256((folder / "1" / "model.pt").read_bytes()).hexdigest() in card
+    assert "epoch 3 of 7" in card
+    assert "Not evaluated yet" in card
+
+
+def test_another_recipe_may_say_how_it_is_served_but_not_what_it_is(tmp_path: Path) -> None:
+    """`size` is the network's: it was trained at it."""
+    recipe = small_recipe("hemorrhage", mirrored=False)
+    checkpoint = _checkpoint(tmp_path / "best.pt", recipe)
+    contract = recipe.contract | {"priority": "batch"}
+    other = recipe.model_copy(update={"contract": contract, "mirrored": True, "doubt": 0.5, "size": 16})
+    served = export_checkpoint(checkpoint, tmp_path / "repository", ExportOptions(served_as=other))
+    config = text_format.Parse((served / "config.pbtxt").read_text(), ModelConfig())
+    assert Contract.from_json(config.parameters["contract"].string_value).priority == "batch"
+    network = read_checkpoint(checkpoint)[1]
+    expected = serve(recipe.model_copy(update={"mirrored": True, "doubt": 0.5}), network)
+    slices = torch.randint(0, 256, (2, 1, 50, 41), dtype=torch.uint8)
+    with torch.inference_mode():
+        answer = load_frozen((served / "1" / "model.pt").read_bytes())(slices)
+        assert (answer.int() - expected(slices).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", ["liver-short-unet", "liver-short-attention-unet", "liver-short-dynunet"])
+def test_monais_networks_are_exported_too(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(Path(name)).model_copy(update={"size": 32, "cached_size": 32})
+    folder = write_model(recipe, recipe.build_network(), tmp_path)
+    assert (folder / "1" / "model.pt").exists()
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -125,19 +179,75 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         export_checkpoint(tmp_path / "best.pt", tmp_path)
 
 
-def test_another_networks_file_is_not_agreed_to() -> None:
-    served = _served("liver")
-    other = _served("liver")
+@pytest.mark.parametrize("content", [b"", b"PK", None])
+def test_an_empty_or_broken_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "best.pt").write_bytes(content)
+    with pytest.raises(ExportFailed, match=r"best\.pt is no checkpoint"):
+        export_checkpoint(tmp_path / "best.pt", tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    recipe = small_recipe("liver")
+    state = {"recipe": recipe.model_dump(mode="json"), "network": {}, "epoch": 1}
+    torch.save(state, tmp_path / "best.pt")
+    with pytest.raises(ExportFailed, match=r"best\.pt is no checkpoint"):
+        export_checkpoint(tmp_path / "best.pt", tmp_path)
+
+
+def _with_other_bias(served: ServedModel) -> ServedModel:
     with torch.no_grad():
-        other.network.head.bias.add_(3.0)  # type: ignore[operator, union-attr]
-    with pytest.raises(ExportFailed, match="differs from the trained one"):
-        check_agreement(served, freeze(other), 3)
+        served.network.head.bias.add_(3.0)
+    return served
 
 
-def test_the_file_names_no_place_of_this_machine() -> None:
-    model = freeze(_served("liver"))
-    for place in (Path(torch.__file__).parent, Path(sigap_training.__file__).parent):
-        assert str(place).encode() not in model
+def test_another_networks_file_is_not_agreed_to() -> None:
+    other = freeze(_with_other_bias(_served("liver")))
+    with pytest.raises(ExportFailed, match="differs from the trained one at 97 x 122"):
+        check_agreement(_served("liver"), other, probes(3, None))
+
+
+class Fails(torch.nn.Module):
+    """Right on noise, wrong where a slice is empty, as no noise is."""
+
+    def __init__(self, wrong: int) -> None:
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the contract's name
+        answer = SLICES[:, :1].clone()
+        answer[SLICES[:, :1].amax(dim=(1, 2, 3)) == 0] = self.wrong
+        return answer
+
+
+def test_real_slices_are_compared_beside_noise() -> None:
+    real = torch.zeros(2, 1, 40, 40, dtype=torch.uint8)
+    trained, exported = Fails(0), freeze(Fails(9))
+    check_agreement(trained, exported, probes(1, None))
+    with pytest.raises(ExportFailed, match="differs from the trained one at 40 x 40"):
+        check_agreement(trained, exported, probes(1, real))
+
+
+class LooksBesideIt(torch.nn.Module):
+    """A slice's answer depends on its batch."""
+
+    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the contract's name
+        return SLICES.roll(1, dims=[0])
+
+
+def test_a_model_whose_answers_depend_on_the_batch_is_refused() -> None:
+    with pytest.raises(ExportFailed, match="depend on the batch"):
+        check_agreement(LooksBesideIt(), freeze(LooksBesideIt()), probes(1, None))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_file_names_no_place_of_this_machine(variant: str) -> None:
+    task, changes = VARIANTS[variant]
+    model = freeze(_served(task, **changes))
+    with zipfile.ZipFile(io.BytesIO(model)) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    for place in (Path(torch.__file__).parent, Path(sigap_training.__file__).parent, Path.home(), Path.cwd()):
+        assert str(place).encode() not in content
 
 
 @pytest.mark.parametrize("device", DEVICES)

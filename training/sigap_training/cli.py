@@ -24,7 +24,7 @@ from sigap_training.model_card import BadReport
 from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
 from sigap_training.run_record import write_record
 from sigap_training.slices import BadData
-from sigap_training.trainer import Score, Trainer, TrainingFailed
+from sigap_training.trainer import Trainer, TrainingFailed
 
 _console = Console(stderr=True)
 _OWN = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
@@ -55,34 +55,38 @@ def _train(
     try:
         settings = read_recipe(recipe, changes or ())
         fabric = Fabric(accelerator=accelerator, devices=devices, precision=settings.precision)
+        if fabric.is_global_zero:  # before it starts the other processes: they would wait for one that has failed
+            _prepare(settings, out, data, cache)
         fabric.launch()
-        scores = _run(settings, out, data, cache, fabric)
+        _run(settings, out, data, cache, fabric)
     except (BadRecipe, BadData, BadShares, TrainingFailed) as error:
         _console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
-    best = max(scores, key=lambda score: sum(score.dice))
-    _console.log(f"best: epoch {best.epoch}, valid Dice {' '.join(f'{value:.3f}' for value in best.dice)}")
 
 
-def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> list[Score]:
-    if fabric.is_global_zero:
-        check_data(settings, data=data)
-        for split in ("train", "valid"):  # the other processes find them in the cache
-            load_split(settings, split, data=data, cache=cache)
-        write_record(
-            out, settings, {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")}
-        )
-        if settings.dataset == "coco":
-            _draw_classes(data or settings.data, out / "classes.png")
-    fabric.barrier()
+def _prepare(settings: Recipe, out: Path, data: Path | None, cache: Path) -> None:
+    """All that one process does for all: check, fill the cache, put on record."""
+    check_data(settings, data=data)
+    for split in ("train", "valid"):
+        load_split(settings, split, data=data, cache=cache)
+    write_record(out, settings, {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")})
+    if settings.dataset == "coco":
+        _draw_classes(data or settings.data, out / "classes.png")
+
+
+def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> None:
+    console = Console(stderr=True, quiet=not fabric.is_global_zero)
     slices = [load_split(settings, split, data=data, cache=cache) for split in ("train", "valid")]
-    _console.log(f"{settings.task}: {len(slices[0])} slices to train on, {len(slices[1])} to validate on")
-    with Progress(console=_console, disable=not fabric.is_global_zero) as progress:
-        scores = Trainer(settings, slices[0], slices[1], out, fabric).run(progress)
+    console.log(f"{settings.task}: {len(slices[0])} slices to train on, {len(slices[1])} to validate on")
+    trainer = Trainer(settings, slices[0], slices[1], out, fabric)
+    with Progress(console=console, disable=not fabric.is_global_zero) as progress:
+        scores = trainer.run(progress)
+    if trainer.best is not None:
+        dice = " ".join(f"{value:.3f}" for value in trainer.best.dice)
+        console.log(f"best: epoch {trainer.best.epoch}, valid Dice {dice}")
     if fabric.is_global_zero:
         labels = [label.name for label in settings.read_contract().labels]
         draw_curves([score.as_row() for score in scores], out / "curves.png", labels=labels)
-    return scores
 
 
 def _draw_classes(root: Path, path: Path) -> None:

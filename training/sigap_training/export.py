@@ -83,7 +83,7 @@ def read_checkpoint(path: Path) -> tuple[Recipe, nn.Module, int]:
         network = recipe.build_network()
         network.load_state_dict(state["network"])
         return recipe, network, int(state["epoch"])
-    except (OSError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
         raise ExportFailed(f"{path} is no checkpoint of sigap-train: {error}") from error
 
 

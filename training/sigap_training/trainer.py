@@ -64,6 +64,8 @@ class Trainer:
         names = [label.name for label in contract.labels]
         self._deciding = [names.index(name) for name in recipe.best_by or names]
         network: Any = recipe.build_network()
+        if recipe.start_from is not None:
+            _start(network, recipe.start_from)
         network = network.to(memory_format=torch.channels_last)
         optimiser = {"adamw": _adamw, "adam": _adam}[recipe.optimiser](network, recipe)
         self.average = AveragedModel(
@@ -134,28 +136,30 @@ class Trainer:
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(self.epoch + step / steps)
             loss = self._loss(self.batches.make(indices[step * size : (step + 1) * size], random))
-            total += self._finite(loss, "loss", step)
             self.optimiser.zero_grad()
             self.fabric.backward(loss)
             norm = self.fabric.clip_gradients(
                 self.network, self.optimiser, max_norm=_GRADIENT_NORM, error_if_nonfinite=False
             )
-            if norm is not None and recipe.precision != "16-mixed":  # its scaler leaves such steps out
-                self._finite(norm, "gradient", step)
+            total += self._finite(loss, norm, step)
             self.optimiser.step()
             self.average.update_parameters(self.network.module)
             progress.advance(bar)
         progress.remove_task(bar)
         return total / steps
 
-    def _finite(self, number: Tensor, what: str, step: int) -> float:
-        value = float(number.detach())
-        if not math.isfinite(value):
-            raise TrainingFailed(
-                f"the {what} is {value} in epoch {self.epoch + 1}, step {step + 1}: lower learning_rate "
-                f"(now {self.recipe.learning_rate}) or look for broken slices; {LAST} holds the epoch before"
-            )
-        return value
+    def _finite(self, loss: Tensor, norm: Tensor | None, step: int) -> float:
+        """The loss, once the gradient is shared: what is no number in one process stops all of them together."""
+        numbers = {"loss": float(loss.detach())}
+        if norm is not None and self.recipe.precision != "16-mixed":  # its scaler leaves such steps out
+            numbers["gradient"] = float(norm)
+        for what, value in numbers.items():
+            if not math.isfinite(value):
+                raise TrainingFailed(
+                    f"the {what} is {value} in epoch {self.epoch + 1}, step {step + 1}: lower learning_rate "
+                    f"(now {self.recipe.learning_rate}) or look for broken slices; {LAST} holds the epoch before"
+                )
+        return numbers["loss"]
 
     def _loss(self, batch: Batch) -> Tensor:
         weights = self.recipe.loss
@@ -240,6 +244,14 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch = state["epoch"]
         self.scores = [Score(**entry) for entry in state["scores"]]
+
+
+def _start(network: nn.Module, checkpoint: Path) -> None:
+    """Weights of an earlier run."""
+    try:
+        network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["network"])
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        raise TrainingFailed(f"start_from: {checkpoint} has no weights of this network: {error}") from error
 
 
 def _adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
