@@ -39,11 +39,17 @@ def test_a_model_is_trained_exported_measured_and_served(tmp_path: Path) -> None
     _call(cli_evaluate._evaluate, models / "liver", "--data", data, "--out", report, "--no-time")
     _call(cli_evaluate._predict_panel, models / "liver", data, "--out", tmp_path / "panel.png", "--count", 1)
 
+    before = (models / "liver" / "1" / "model.pt").read_bytes()
+    _call(cli._export, run / "best.pt", "--repository", models, "--report", report, *kept)
+    assert (models / "liver" / "1" / "model.pt").read_bytes() == before
+
     measured = json.loads((report / "report.json").read_text())
     assert (report / "report.md").exists()
-    assert Image.open(tmp_path / "panel.png").width > 100
+    with Image.open(tmp_path / "panel.png") as panel:
+        assert panel.width > 100
     card = (models / "liver" / "MODEL_CARD.md").read_text()
     assert measured["model"]["sha256"] in card
+    assert measured["command"] in card
 
     engine = TorchScriptEngine.load(models)
     with serving(create_app(Settings(data=tmp_path / "jobs", models=models), engine)) as client:

@@ -20,13 +20,12 @@ from sigap_training.export import (
     ExportOptions,
     check_agreement,
     export_checkpoint,
-    freeze,
-    load_frozen,
     probes,
     read_checkpoint,
     serve,
     write_model,
 )
+from sigap_training.frozen import freeze, load_frozen
 from sigap_training.recipe import Recipe, read_recipe
 from sigap_training.served import ServedModel, normalise
 from training.tiny_data import small_recipe
@@ -37,8 +36,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "framed": ("liver", {"mirrored": False, "framed": True}),
     "mirrored": ("liver", {"mirrored": True, "framed": True}),
     "whole": ("liver", {"mirrored": False, "framed": False}),
-    "findings": ("hemorrhage", {"mirrored": False, "doubt": 0.0}),
-    "mirrored doubt": ("hemorrhage", {"mirrored": True, "doubt": 0.7}),
+    "findings": ("hemorrhage", {"mirrored": False}),
+    "mirrored findings": ("hemorrhage", {"mirrored": True}),
 }
 
 
@@ -154,16 +153,25 @@ def test_another_recipe_may_say_how_it_is_served_but_not_what_it_is(tmp_path: Pa
     recipe = small_recipe("hemorrhage", mirrored=False)
     checkpoint = _checkpoint(tmp_path / "best.pt", recipe)
     contract = recipe.contract | {"priority": "batch"}
-    other = recipe.model_copy(update={"contract": contract, "mirrored": True, "doubt": 0.5, "size": 16})
+    other = recipe.model_copy(update={"contract": contract, "mirrored": True, "size": 16})
     served = export_checkpoint(checkpoint, tmp_path / "repository", ExportOptions(served_as=other))
     config = text_format.Parse((served / "config.pbtxt").read_text(), ModelConfig())
     assert Contract.from_json(config.parameters["contract"].string_value).priority == "batch"
     network = read_checkpoint(checkpoint)[1]
-    expected = serve(recipe.model_copy(update={"mirrored": True, "doubt": 0.5}), network)
+    expected = serve(recipe.model_copy(update={"mirrored": True}), network)
     slices = torch.randint(0, 256, (2, 1, 50, 41), dtype=torch.uint8)
     with torch.inference_mode():
         answer = load_frozen((served / "1" / "model.pt").read_bytes())(slices)
         assert (answer.int() - expected(slices).int()).abs().max() <= 1
+
+
+def test_figures_of_other_thresholds_do_not_come_into_the_card(tmp_path: Path) -> None:
+    recipe = small_recipe("liver")
+    folder = write_model(recipe, recipe.build_network(), tmp_path)
+    labels = [label | {"thresholds": [0.1, 0.2, 0.3]} for label in recipe.contract["labels"]]
+    other = recipe.model_copy(update={"contract": recipe.contract | {"labels": labels}})
+    with pytest.raises(ExportFailed, match="measured with other thresholds"):
+        write_model(other, recipe.build_network(), tmp_path, options=ExportOptions(reports=(folder,)))
 
 
 @pytest.mark.parametrize("name", ["liver-short-unet", "liver-short-attention-unet", "liver-short-dynunet"])

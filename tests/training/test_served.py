@@ -123,23 +123,8 @@ def test_neighbours_are_framed_by_their_middle_slice() -> None:
     torch.testing.assert_close(network.shown[0][:, 1:2], alone.shown[0])
 
 
-class TestMaskOnly:
-    class Doubtful(nn.Module):
-        """Logits of 1; its findings are what the slices' first pixels say."""
-
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            return torch.ones_like(x), torch.stack([x[:, 0, 0, 0], torch.zeros(len(x))], dim=1)
-
-    def test_doubt_lowers_every_pixel(self) -> None:
-        """log sigmoid(0) = -log 2, and of a sure yes nothing is left."""
-        slices = torch.zeros(2, 1, 4, 4)
-        slices[1, 0, 0, 0] = 50.0
-        answer = MaskOnly(self.Doubtful(), 2.0)(slices)
-        expected = torch.tensor([1 - 2 * 0.693147, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
-        torch.testing.assert_close(answer, expected)
-
-    def test_without_a_weight_the_masks_stay_as_they_are(self) -> None:
-        unet = AttentionUNet(AttentionUNetConfig(width=2))
-        network = WithFindings(unet, 3).eval()
-        slices = torch.randn(2, 1, 32, 32)
-        torch.testing.assert_close(MaskOnly(network, 0.0)(slices), unet(slices))
+def test_only_the_masks_of_a_second_head_are_served() -> None:
+    unet = AttentionUNet(AttentionUNetConfig(width=2))
+    network = WithFindings(unet, 3).eval()
+    slices = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(MaskOnly(network)(slices), unet(slices))

@@ -101,9 +101,7 @@ def _export(
     repository: Annotated[Path, typer.Option(help="The model repository.")] = Path("model_repository"),
     recipe: Annotated[
         Path | None,
-        typer.Option(
-            help="Take contract, card, `mirrored` and `doubt` from this recipe: they are chosen after training."
-        ),
+        typer.Option(help="Take contract, card and `mirrored` from this recipe: they are chosen after training."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The data folder, instead of the recipe's.")] = None,
     cache: Annotated[Path, typer.Option(help="Where decoded slices are kept.")] = Path("runs/cache"),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
-import warnings
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sigap.core.contract import Contract
+from sigap_training.frozen import freeze, load_frozen
 from sigap_training.model_card import ModelFacts, card_text, read_report
+from sigap_training.model_folder import BadModel, ModelFolder
 from sigap_training.networks import WithFindings
 from sigap_training.recipe import Recipe
 from sigap_training.served import MaskOnly, ServedModel
@@ -35,8 +33,8 @@ class ExportOptions:
     """What may be told beside the checkpoint.
 
     Attributes:
-        served_as: whose contract, `mirrored`, `doubt` and card to take instead of the checkpoint's own.
-        reports: of `sigap-evaluate`, for the model card; they must be about this very file.
+        served_as: whose contract, `mirrored` and card to take instead of the checkpoint's own.
+        reports: of `sigap-evaluate`, for the model card. The file that they measured stays, as only the card is new.
         slices: real ones, uint8 [N, K, H, W], to compare the trained and the exported model on, beside noise.
     """
 
@@ -65,7 +63,7 @@ def export_checkpoint(checkpoint: Path, repository: Path, options: ExportOptions
     """
     recipe, network, epoch = read_checkpoint(checkpoint)
     if options.served_as is not None:
-        chosen = {name: getattr(options.served_as, name) for name in ("contract", "mirrored", "doubt", "card")}
+        chosen = {name: getattr(options.served_as, name) for name in ("contract", "mirrored", "card")}
         recipe = recipe.model_copy(update=chosen)
     made_by = f"`sigap-train {recipe.task} --out RUN`, epoch {epoch} of {recipe.epochs}."
     return write_model(recipe, network, repository, made_by=made_by, options=options)
@@ -96,7 +94,8 @@ def write_model(
     """
     contract = recipe.read_contract()
     served = serve(recipe, network)
-    model = freeze(served)
+    folder = repository / recipe.task
+    model = _measured(folder, contract) if options.reports else freeze(served)
     check_agreement(served, model, probes(contract.context_slices, options.slices))
     if len(model) > LARGEST_BYTES:
         raise ExportFailed(f"model.pt would have {len(model)} bytes; at most {LARGEST_BYTES} are allowed")
@@ -111,7 +110,6 @@ def write_model(
     )
     card = card_text(facts, recipe.card, contract, [read_report(path, sha256) for path in options.reports])
     text = config_text(recipe.task, contract=recipe.contract, parts=contract, sha256={VERSION: sha256})
-    folder = repository / recipe.task
     (folder / VERSION).mkdir(parents=True, exist_ok=True)
     _replace(folder / VERSION / "model.pt", model)
     _replace(folder / contract.model_card, card.encode())
@@ -122,7 +120,7 @@ def write_model(
 def serve(recipe: Recipe, network: nn.Module) -> ServedModel:
     """The module that is exported, not frozen yet."""
     return ServedModel(
-        MaskOnly(network, recipe.doubt) if isinstance(network, WithFindings) else network,
+        MaskOnly(network) if isinstance(network, WithFindings) else network,
         size=recipe.size,
         working_size=recipe.cached_size,
         framed=recipe.framed,
@@ -130,32 +128,20 @@ def serve(recipe: Recipe, network: nn.Module) -> ServedModel:
     ).eval()
 
 
-def freeze(served: ServedModel) -> bytes:
-    """The TorchScript file: scripted, channels last, batch norms folded into convolutions. Nobody freezes it again."""
-    with torchscript_is_deprecated():
-        module: Any = served
-        frozen = torch.jit.freeze(torch.jit.script(module.to(memory_format=torch.channels_last).eval()))
-        buffer = io.BytesIO()
-        torch.jit.save(frozen, buffer)
-    return _without_source_places(buffer)
+def _measured(folder: Path, contract: Contract) -> bytes:
+    """The file that a folder already serves; its labels, thresholds and steps must be the contract's.
 
-
-def _without_source_places(archive: io.BytesIO) -> bytes:
-    """The archive without its `.debug_pkl` entries: they name files and folders of the machine that exported it."""
-    kept = io.BytesIO()
-    with zipfile.ZipFile(archive) as full, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as lean:
-        for entry in full.infolist():
-            if not entry.filename.endswith(".debug_pkl"):
-                # A fresh entry: the padding that torch writes into the old one's extra field would be stale.
-                lean.writestr(zipfile.ZipInfo(entry.filename), full.read(entry))
-    return kept.getvalue()
-
-
-def load_frozen(model: bytes) -> torch.jit.ScriptModule:
-    """A TorchScript module from its file's bytes, on the CPU."""
-    with torchscript_is_deprecated():
-        loaded: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(model), map_location="cpu")
-    return loaded
+    Freezing again would give another file: TorchScript numbers its types as they come.
+    """
+    try:
+        served = ModelFolder.load(folder)
+    except BadModel as error:
+        raise ExportFailed(f"--report is about a model that was exported before: {error}") from error
+    if (served.contract.labels, served.contract.postprocess) != (contract.labels, contract.postprocess):
+        raise ExportFailed(
+            f"{folder} was measured with other thresholds or steps: export it without --report, measure again"
+        )
+    return (folder / VERSION / "model.pt").read_bytes()
 
 
 def probes(context_slices: int, real: Tensor | None) -> list[Tensor]:
@@ -184,14 +170,6 @@ def check_agreement(served: ServedModel, model: bytes, batches: Sequence[Tensor]
             raise ExportFailed(f"the exported model differs from the trained one at {size}")
         if not torch.equal(exported, alone):
             raise ExportFailed(f"the exported model's answers depend on the batch at {size}")
-
-
-@contextmanager
-def torchscript_is_deprecated() -> Iterator[None]:
-    """Silence the one warning that torch 2.13 gives for what Triton still serves."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
-        yield
 
 
 def _largest_difference(first: Tensor, second: Tensor) -> int:

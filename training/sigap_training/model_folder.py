@@ -20,7 +20,7 @@ from sigap.core.segmentation import Segmentation
 from sigap.core.study import Volume
 from sigap.imaging import postprocess
 from sigap.imaging.batches import slice_batches
-from sigap_training.export import load_frozen
+from sigap_training.frozen import load_frozen
 
 _BATCH = 8
 

@@ -49,11 +49,11 @@ class Recipe(BaseModel):
         multiclass: of COCO exports: one channel a category instead of their union.
         subtypes: what is known of whole slices beside the labels, by name; they teach a second head.
         network: which, and its options.
+        start_from: a checkpoint of an earlier run whose weights this one begins with.
         size: the side of the network's square input, in pixels.
         cached_size: the side at which slices are kept; the network's input is sampled from it.
         framed: find the body and sample from its frame, instead of the whole picture.
         mirrored: ask the exported network a second time with left and right exchanged.
-        doubt: how much the second head's doubt that there is blood in a slice weighs on its mask, once exported.
         shares: for each group of slices its share of an epoch; without any, an epoch is every slice once.
         epochs: how often.
         epoch_slices: how many slices an epoch has; None: as many as there are.
@@ -82,11 +82,11 @@ class Recipe(BaseModel):
     multiclass: bool = False
     subtypes: tuple[str, ...] = ()
     network: NetworkChoice
+    start_from: Path | None = None
     size: int = Field(ge=1)
     cached_size: int = Field(ge=1)
     framed: bool = True
     mirrored: bool = False
-    doubt: float = Field(default=0.0, ge=0)
     shares: dict[str, float] = {}
     epochs: int = Field(ge=1)
     epoch_slices: int | None = Field(default=None, ge=1)
@@ -110,6 +110,13 @@ class Recipe(BaseModel):
     def read_contract(self) -> Contract:
         """The contract, checked as the gateway checks it."""
         return Contract.from_json(json.dumps(self.contract))
+
+    def as_trained(self) -> dict[str, Any]:
+        """What weights depend on: all but the card, and of the contract its labels' names, window and context."""
+        contract = self.read_contract()
+        trained = self.model_dump(mode="json", exclude={"card", "mirrored", "contract"})
+        seen = {"level_hu": contract.level_hu, "width_hu": contract.width_hu, "slices": contract.context_slices}
+        return {**trained, **seen, "labels": [label.name for label in contract.labels]}
 
     def build_network(self) -> nn.Module:
         """The network with fresh weights."""

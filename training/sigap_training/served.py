@@ -60,22 +60,12 @@ class ServedModel(nn.Module):
 
 
 class MaskOnly(nn.Module):
-    """The masks of a network with a second head, where the slice as a whole has a say.
+    """The masks of a network with a second head: findings teach, they are not served."""
 
-    Every pixel's logit is lowered by what the second head doubts that there is any blood in the slice.
-
-    Args:
-        network: returns logits `[N, C, H, W]` and findings `[N, F]`, the first of them "something is there".
-        weight: of the doubt; 0 leaves the masks as they are.
-    """
-
-    def __init__(self, network: nn.Module, weight: float) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.weight = weight
 
     def forward(self, x: Tensor) -> Tensor:
-        logits, findings = self.network(x)
-        doubt = nn.functional.logsigmoid(findings[:, 0]).unsqueeze(1).unsqueeze(2).unsqueeze(3)
-        answer: Tensor = logits + self.weight * doubt
-        return answer
+        logits: Tensor = self.network(x)[0]
+        return logits

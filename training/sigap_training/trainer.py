@@ -235,7 +235,7 @@ class Trainer:
             state = torch.load(self.folder / LAST, map_location=self.fabric.device, weights_only=True)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             raise TrainingFailed(f"{self.folder / LAST} cannot be read: {error}") from error
-        if state["recipe"] != self.recipe.model_dump(mode="json"):
+        if Recipe.model_validate(state["recipe"]).as_trained() != self.recipe.as_trained():
             raise TrainingFailed(
                 f"{self.folder / LAST} is of another recipe: name another folder, or use the recipe it was begun with"
             )
