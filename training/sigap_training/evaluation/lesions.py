@@ -15,11 +15,12 @@ from sigap_training.evaluation.intervals import Estimate, bootstrap, ratio
 
 SIZE_CLASSES: dict[str, tuple[int, float]] = {
     "all": (1, np.inf),
+    ">= 100": (100, np.inf),
     "< 100": (1, 100),
     "100-999": (100, 1000),
     ">= 1000": (1000, np.inf),
 }
-"""Voxels from, and up to but not including."""
+"""Voxels from, and up to but not including; they overlap, as `>= 100` is what the project promises."""
 
 
 @dataclass(frozen=True)
