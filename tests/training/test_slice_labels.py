@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sigap_training import coco
+from sigap_training.coco_export import read_list
 from sigap_training.slice_labels import check_slice_labels, read_labels, read_slice_labels
 from sigap_training.slices import UNKNOWN, BadData, join
 from training.tiny_data import write_coco, write_slice_labels
@@ -22,7 +23,7 @@ def test_a_slice_label_is_no_mask_unless_it_is_a_no(tmp_path: Path) -> None:
     told = read_slice_labels(tmp_path / "slice_labels", size=32)
     assert told.known[:, 0].tolist() == [False, True]
     assert told.findings[:, 0].tolist() == [1, 0]
-    joined = join([coco.read_slices(tmp_path / "train", size=32), told])
+    joined = join([*coco.slice_parts(read_list(tmp_path / "train"), size=32), told])
     assert len(joined) == 6
     assert len(set(joined.study.tolist())) == 6
     assert joined.groups[joined.group[4]] == "label-positive"

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigap_training.bars import bar
-from sigap_training.coco_export import ANNOTATIONS, Category, Export, Picture, read_list
+from sigap_training.coco_export import Category, Export, Picture
 from sigap_training.slices import UNKNOWN, BadData, SliceSet, fit_bytes, join
-
-__all__ = ["ANNOTATIONS", "GROUPS", "read_export", "read_slices", "slice_parts", "stated_patient"]
 
 GROUPS = ("expert", "weak", "negative-phe", "negative-rsna", "negative")
 _BLOCK = 64  # pictures of one part: bounds the memory of a build
-
-
-def read_export(folder: Path) -> list[tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Each image of a split: its entry (with the names of its `categories`), pixels [H, W] and binary mask [H, W].
-
-    Raises:
-        BadData: the annotations or an image are missing or unreadable, an image has not its stated size, an annotation
-            has no image, an unknown category or no proper shape.
-    """
-    export = read_list(folder)
-    union = {category.id: 0 for category in export.categories}
-    return [(picture.entry, picture.read(), picture.draw(union, 1)[0]) for picture in export.pictures]
-
-
-def read_slices(
-    folder: Path, *, size: int, subtypes: Sequence[str] = (), categories: Sequence[Category] = ()
-) -> SliceSet:
-    """The slices of one split's export, in memory; see `slice_parts`."""
-    return join(list(slice_parts(read_list(folder), size=size, subtypes=subtypes, categories=categories)))
 
 
 def slice_parts(
@@ -46,7 +24,8 @@ def slice_parts(
     Findings are the channels' (is there any?) and then the subtypes asked for. Groups, by what an entry's `source` and
     `weak` say: `expert` and `weak` masks with blood; slices without, of RSNA, of other sources, or of none stated.
 
-    With `categories`, an annotation with their supercategory leaves unknown which of them it is.
+    With `categories`, the mask of one that is others' supercategory holds theirs; an annotation with it alone leaves
+    unknown which of them it is.
 
     Args:
         export: the split.
@@ -55,7 +34,7 @@ def slice_parts(
         categories: one channel each; none: one channel, the union of all categories.
 
     Raises:
-        BadData: as `read_export`, or there is no image.
+        BadData: there is no image, or one is missing or unreadable, has not its stated size or a shape that is none.
     """
     if not export.pictures:
         raise BadData(f"{export.path}: there is no image in it")
@@ -65,9 +44,9 @@ def slice_parts(
         yield join([_slice_of(picture, size, subtypes, categories) for picture in pictures])
 
 
-def stated_patient(patient: str | None) -> str | None:
-    """Who a slice is of, where that is known."""
-    return None if patient in (None, "", "unknown") else patient
+def stated_patient(patient: object) -> str | None:
+    """Who a slice is of, where that is known; a number is the same patient as its text."""
+    return None if patient in (None, "", "unknown") else str(patient)
 
 
 def _slice_of(picture: Picture, size: int, subtypes: Sequence[str], categories: Sequence[Category]) -> SliceSet:
@@ -75,7 +54,11 @@ def _slice_of(picture: Picture, size: int, subtypes: Sequence[str], categories: 
     channel_of = {category.id: channel for channel, category in enumerate(categories)} or dict.fromkeys(numbers, 0)
     masks = picture.draw(channel_of, max(len(categories), 1))
     told: set[str] = picture.entry["categories"]
-    known = [category.name in told or category.supercategory not in told for category in categories] or [True]
+    known = [True]
+    if categories:
+        within = {category.name: _names_within(category, categories) for category in categories}
+        masks = np.stack([_union(masks, categories, within[category.name]) for category in categories])
+        known = [_is_known(category.name, told, within) for category in categories]
     found = [int(mask.any()) if is_known else UNKNOWN for mask, is_known in zip(masks, known, strict=True)]
     has_blood = bool(masks.any())
     return SliceSet(
@@ -88,6 +71,25 @@ def _slice_of(picture: Picture, size: int, subtypes: Sequence[str], categories: 
         group=np.array([GROUPS.index(_group(picture.entry, has_blood=has_blood))]),
         groups=GROUPS,
     )
+
+
+def _names_within(category: Category, categories: Sequence[Category]) -> set[str]:
+    """Its name, and those of all whose supercategory it is, theirs and so on."""
+    names = {category.name}
+    for _ in categories:
+        names |= {below.name for below in categories if below.supercategory in names}
+    return names
+
+
+def _union(masks: NDArray[np.uint8], categories: Sequence[Category], names: set[str]) -> NDArray[np.uint8]:
+    """Of the masks [C, H, W] of `categories`, [H, W]."""
+    union: NDArray[np.uint8] = masks[[category.name in names for category in categories]].max(axis=0)
+    return union
+
+
+def _is_known(name: str, told: set[str], within: Mapping[str, set[str]]) -> bool:
+    """Whether an annotation is of it or of a part of it, or none is of a whole that it is a part of."""
+    return bool(within[name] & told) or not any(name in within.get(whole, ()) for whole in told)
 
 
 def _subtypes(told: set[str], subtypes: Sequence[str], *, has_blood: bool) -> list[int]:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from sigap_training.coco_masks import Shape, draw
+from sigap_training.reasons import reasons
 from sigap_training.slices import BadData
 
 ANNOTATIONS = "_annotations.coco.json"
@@ -140,8 +141,10 @@ def read_list(folder: Path) -> Export:
         document = _Document.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing") from error
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise BadData(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise BadData(f"{path} cannot be read: {reasons(error)}") from error
     categories = {category.id: category for category in document.categories}
     _refuse_twins(path, "category", [category.id for category in document.categories])
     _refuse_twins(path, "image", [image.id for image in document.images])

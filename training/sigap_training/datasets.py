@@ -14,7 +14,7 @@ from sigap_training.lits_cases import case_files
 from sigap_training.recipe import Recipe
 from sigap_training.slices import BadData, SliceSet, join
 
-_FORMAT = 2  # of cached sets: raise it when the same files and options give other slices
+_FORMAT = 3  # of cached sets: raise it when the same files and options give other slices
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from sigap_training.reasons import reasons
 from sigap_training.slices import BadData
 from sigap_training.splits import SPLITS, Split
 
@@ -120,8 +121,10 @@ def _refuse_widows(root: Path, volumes: dict[str, Path], segmentations: dict[str
 def _read_list(path: Path) -> tuple[_Stated, ...]:
     try:
         return _Document.model_validate_json(path.read_bytes()).cases
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise BadData(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise BadData(f"{path} cannot be read: {reasons(error)}") from error
 
 
 def _refuse_differences(root: Path, names: Sequence[str], volumes: dict[str, Path]) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from sigap_training.reasons import reasons
 from sigap_training.slices import BadData
 
 Split = Literal["train", "valid", "test"]
@@ -152,8 +153,10 @@ def _read_file(path: Path, names: set[str]) -> dict[str, Split]:
         stated = TypeAdapter(dict[Split, list[int | str]]).validate_python(yaml.safe_load(path.read_text()))
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadData(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise BadData(f"{path} cannot be read: {reasons(error)}") from error
     homes: dict[str, Split] = {}
     for split, cases in stated.items():
         for name in map(str, cases):
