@@ -200,6 +200,9 @@ def test_bad_input_ends_with_one_line_that_names_it(liver: Path, data: Path, tmp
     volume, mask = data / "test" / "volume-2.nii.gz", data / "test" / "segmentation-2.nii.gz"
     write_nifti(tmp_path / "small.nii.gz", np.ones((8, 8, 2), np.uint8), LPS)
     write_nifti(tmp_path / "nine.nii.gz", np.full((24, 24, 4), 9, np.uint8), LPS)
+    moved = LPS.copy()
+    moved[2, 3] = 0.5
+    write_nifti(tmp_path / "moved.nii.gz", np.ones((24, 24, 4), np.uint8), moved)
     document = write_coco(tmp_path / "coco" / "test")
     save_coco(tmp_path / "coco" / "test", document | {"images": [], "annotations": []})
     expected = {
@@ -214,6 +217,10 @@ def test_bad_input_ends_with_one_line_that_names_it(liver: Path, data: Path, tmp
         "value 9, but the model has 2 labels": [liver, "--study", volume, "--truth", tmp_path / "nine.nii.gz"],
         "config.pbtxt is no NIfTI mask": [liver, "--study", volume, "--truth", liver / "config.pbtxt"],
         "config.pbtxt: ": [liver, "--study", liver / "config.pbtxt", "--truth", mask],
+        "moved.nii.gz: its affine is not its study's": [liver, "--study", volume, "--truth", tmp_path / "moved.nii.gz"],
+        "leave out --split": [f"P2={liver}", "--leave-one-out", "--data", data, "--split", "test"],
+        "leave out --study, --truth": [f"P2={liver}", "--leave-one-out", "--study", volume, "--truth", mask],
+        "nothing to measure": [f"P2={liver}", "--leave-one-out"],
         "two models are called 'liver'": [liver, liver, "--data", data],
         "cannot leave patient 'P9' out": [f"P9={liver}", "--leave-one-out", "--data", data],
     }
@@ -223,6 +230,15 @@ def test_bad_input_ends_with_one_line_that_names_it(liver: Path, data: Path, tmp
         assert message in result.output
         assert len(result.output.strip().splitlines()) == 1, result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_measured(liver: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = evaluate(liver, "--data", data, "--out", out)
+        assert result.exit_code == 1
+        assert "cannot be written into" in result.output
+        assert len(result.output.strip().splitlines()) == 1, result.output
 
 
 def test_other_labels_than_the_datas_are_refused(liver: Path, data: Path, tmp_path: Path) -> None:

@@ -73,3 +73,12 @@ def test_without_a_lesion_there_is_no_panel(panel: typer.Typer, tmp_path: Path) 
     result = CliRunner().invoke(panel, [str(model), str(tmp_path / "lits"), "--out", str(tmp_path / "panel.png")])
     assert result.exit_code == 1
     assert "no slice has tumour" in result.output
+
+
+def test_a_file_that_cannot_be_written_is_said_first(panel: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out, message in (("file/panel.png", "cannot be written into"), ("panel.tiff", "is no PNG file")):
+        result = CliRunner().invoke(panel, [str(tmp_path / "none"), str(tmp_path), "--out", str(tmp_path / out)])
+        assert result.exit_code == 1
+        assert message in result.output
+        assert len(result.output.strip().splitlines()) == 1

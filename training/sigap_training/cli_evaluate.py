@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -60,13 +61,14 @@ def _evaluate(
 
     One patient left out each time: sigap-evaluate L3=l3/liver L4=l4/liver --leave-one-out --data LITS --out left-out
     """
-    request = _Request(data, tuple(split or ["test"]), tuple(study or ()), tuple(truth or ()), split_file)
+    request = _Request(data, tuple(split or ()), tuple(study or ()), tuple(truth or ()), split_file)
     command = command_line(
         "sigap-evaluate",
         [*map(typed, models), *request.options(), *_flags(leave_one_out=leave_one_out, time=time), "--out", out],
     )
     try:
-        request.check()
+        request.check(leaves_one_out=leave_one_out)
+        _refuse_unwritable(out)
         loaded = load_models(models)
         if leave_one_out:
             parts = [request.left_out(one.label) for one in loaded]
@@ -95,6 +97,8 @@ def _predict_panel(
     sigap-predict-panel model_repository/liver ../shared/data/liver --out panel.png
     """
     try:
+        _refuse_unwritable(out.parent)
+        _refuse_other_than_png(out)
         draw_panel(ModelFolder.load(model), split_part(data, split, SplitOptions(file=split_file)), out, count=count)
     except (BadData, BadModel) as error:
         _console.print(str(error), style="red", markup=False)
@@ -104,7 +108,7 @@ def _predict_panel(
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked to be measured on."""
+    """What was asked to be measured on, as typed; of data without a split `test`."""
 
     data: Path | None
     splits: tuple[str, ...]
@@ -112,7 +116,12 @@ class _Request:
     truths: tuple[Path, ...]
     split_file: Path | None
 
-    def check(self) -> None:
+    def check(self, *, leaves_one_out: bool) -> None:
+        """Refuse what cannot be meant, before anything is read."""
+        if leaves_one_out:
+            given = {"--split": self.splits, "--study": self.studies, "--truth": self.truths}
+            if strange := [name for name, values in given.items() if values]:
+                raise BadData(f"--leave-one-out measures each model on its own patient: leave out {', '.join(strange)}")
         if len(self.studies) != len(self.truths):
             raise BadData(f"{len(self.studies)} --study but {len(self.truths)} --truth: each study needs its mask")
         if self.data is None and not self.studies:
@@ -120,7 +129,7 @@ class _Request:
 
     def parts(self) -> list[Part]:
         options = SplitOptions(file=self.split_file)
-        parts = [split_part(self.data, name, options) for name in self.splits] if self.data else []
+        parts = [split_part(self.data, name, options) for name in self.splits or ("test",)] if self.data else []
         pairs = list(zip(self.studies, self.truths, strict=True))
         return [*parts, study_part(pairs)] if pairs else parts
 
@@ -139,6 +148,25 @@ class _Request:
         for study, truth in zip(self.studies, self.truths, strict=False):
             typed += ["--study", study, "--truth", truth]
         return [*typed, "--split-file", self.split_file] if self.split_file else typed
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Refuse a folder that cannot be written into, or not be made, and leave nothing behind.
+
+    Raises:
+        BadData: it names the folder.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
+    try:
+        with TemporaryDirectory(dir=nearest):
+            pass
+    except OSError as error:
+        raise BadData(f"--out: {nearest} cannot be written into: {error.strerror}") from error
+
+
+def _refuse_other_than_png(path: Path) -> None:
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise BadData(f"--out: {path} is no PNG file")
 
 
 def _flags(*, leave_one_out: bool, time: bool) -> list[str]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +17,7 @@ from sigap.core.contract import Contract
 from sigap_training import lits
 from sigap_training.bars import bar
 from sigap_training.coco_export import ANNOTATIONS, Picture, read_list
-from sigap_training.evaluation.case import Case, as_stored, read_volume
+from sigap_training.evaluation.case import Case, as_stored, read_volume, refuse_elsewhere
 from sigap_training.fingerprint import fingerprint
 from sigap_training.lits_cases import CASES_FILE, CaseEntry
 from sigap_training.slices import BadData
@@ -72,6 +72,10 @@ def study_part(pairs: Sequence[tuple[Path, Path]]) -> Part:
 
     A mask's values are the contract's labels in their order, from 1. Labels above the mask's largest value are not
     told, apart from the first.
+
+    Raises:
+        BadData: a file is missing; reading them: a study or mask is broken, a mask has other labels than the model, or
+            another shape or place than its study.
     """
     for path in (path for pair in pairs for path in pair):
         if not path.is_file():
@@ -157,24 +161,27 @@ def _picture_cases(folder: Path, contract: Contract) -> Iterator[Case]:
 def _studies(pairs: Sequence[tuple[Path, Path]], contract: Contract) -> Iterator[Case]:
     for study, path in bar(pairs, "studies"):
         volume = read_volume(study)
-        values = _read_mask(path)
+        image, values = _read_mask(path)
         if values.max() > len(contract.labels):
             raise BadData(f"{path}: value {values.max()}, but the model has {len(contract.labels)} labels")
         told = contract.labels[: max(int(values.max()), 1)]
         masks = {label.name: np.isin(values, contract.family(label.name)) for label in told}
         truth = {name: as_stored(mask, volume, path) for name, mask in masks.items()}
+        refuse_elsewhere(image, volume, path)
         yield Case(study.name, study.name, "", volume, truth)
 
 
-def _read_mask(path: Path) -> NDArray[np.uint8]:
+def _read_mask(path: Path) -> tuple[Any, NDArray[np.uint8]]:
+    """The nibabel image, and its values in canonical orientation."""
     try:
-        values = lits.canonical(nib.load(path))
+        image = nib.load(path)
+        values = lits.canonical(image)
     except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError) as error:
         raise BadData(f"{path} is no NIfTI mask: {error}") from error
     whole = values.astype(np.uint8)
     if not np.array_equal(whole, values):
         raise BadData(f"{path}: values other than the whole numbers 0 to 255 are no mask's")
-    return whole
+    return image, whole
 
 
 def _patient(picture: Picture) -> str | None:
