@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from sigap_training.augmentation import Augmentation
@@ -100,3 +105,23 @@ def test_batches_stay_on_their_device() -> None:
     changed, moved = change(images, masks, torch.rand(2, 3, device="meta"), size=8, random=_random())
     assert changed.is_meta
     assert moved.is_meta
+
+
+@pytest.mark.parametrize(
+    ("entry", "values"),
+    [
+        *((entry, [-0.1, 1.1, math.nan]) for entry in ("flip", "blur")),
+        *((entry, [-1, math.inf]) for entry in ("rotation_degrees", "shift", "stretch", "brightness", "noise")),
+        *((entry, [[1.2, 0.8], [0, 1], [-1, 1], [1, math.inf], [1, math.nan]]) for entry in ("zoom", "contrast")),
+        ("gamma", [[2, 1], [0, 1]]),
+    ],
+)
+def test_a_change_beyond_its_bounds_is_refused_by_name(entry: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValidationError, match=rf"(?m)^{entry}"):
+            TypeAdapter(Augmentation).validate_python({entry: value})
+
+
+def test_changes_at_their_bounds_are_taken() -> None:
+    edges = {"flip": 1, "blur": 0, "shift": 0, "zoom": [0.5, 0.5]}
+    assert TypeAdapter(Augmentation).validate_python(edges).zoom == (0.5, 0.5)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from sigap_training.losses import Loss, bce_dice, cross_entropy, finding_loss, focal_tversky, pseudo_loss
 
@@ -149,3 +151,25 @@ class TestLoss:
     def test_an_unknown_kind_is_named(self) -> None:
         with pytest.raises(ValueError, match="hinge"):
             Loss(kinds=("bce_dice", "hinge"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "values"),
+    [
+        ("fn_weight", [0, 1, 7, -0.1, math.nan]),
+        ("fp_weight", [0, 1, math.nan]),
+        ("positive_weight", [0, -1, math.inf]),
+        ("finding_weight", [-0.1, math.nan, math.inf]),
+        ("pseudo_weight", [-0.1, math.inf]),
+        ("pseudo_from", [-0.1, 1.1]),
+    ],
+)
+def test_a_weight_beyond_its_bounds_is_refused_by_name(entry: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValidationError, match=rf"(?m)^{entry}"):
+            TypeAdapter(Loss).validate_python({"kinds": ["bce_dice"], entry: value})
+
+
+def test_weights_at_their_bounds_are_taken() -> None:
+    edges = {"finding_weight": 0, "pseudo_weight": 0, "pseudo_from": 1, "fp_weight": 0.3}
+    assert TypeAdapter(Loss).validate_python({"kinds": ["bce_dice"], **edges}).pseudo_from == 1

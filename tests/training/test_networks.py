@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import monai.networks.nets
 import pytest
 import torch
 from torch import nn
@@ -82,6 +83,10 @@ def test_the_papers_networks_by_name() -> None:
         ("unet_of_dreams", {}, 0, "unet_of_dreams.*monai"),
         ("torch", {}, 0, "network torch"),
         ("attention_unet", {"with": 4}, 0, "attention_unet.*with"),
+        ("attention_unet", {"width": 0}, 0, "attention_unet: width 0: a whole number of channels is needed"),
+        ("attention_res_unet", {"width": -4}, 0, "attention_res_unet: width -4"),
+        ("attention_res_unet", {"width": 2.5}, 0, r"attention_res_unet: width 2\.5"),
+        ("UNETR", {"img_size": 0}, 0, "network UNETR"),
         ("attention_res_unet", {"width": 4}, 1, "attention_res_unet.*second head"),
         ("UNet", {"channels": [4, 8]}, 0, "UNet.*strides"),
         ("UNet", {"channels": [4, 8], "strides": [2], "norm": "none_such"}, 0, "UNet.*NONE_SUCH"),
@@ -92,6 +97,15 @@ def test_the_papers_networks_by_name() -> None:
 def test_what_cannot_be_built_is_named(name: str, options: dict[str, Any], findings: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_network(name, options, in_channels=1, out_channels=1, findings=findings)
+
+
+def test_a_network_whose_package_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(**options: Any) -> nn.Module:
+        raise ImportError("from einops (No module named 'einops').\n\nOriginal traceback:\n")
+
+    monkeypatch.setattr(monai.networks.nets, "UNETR", build)
+    with pytest.raises(ValueError, match=r"^network UNETR: from einops \(No module named 'einops'\)\.$"):
+        build_network("UNETR", {}, in_channels=1, out_channels=1)
 
 
 def test_the_baseline_lacks_the_gates_and_nothing_else() -> None:

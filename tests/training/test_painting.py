@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
-from sigap_training.painting import Brain, Painter, find_brain
+from sigap_training.painting import Brain, Painter, Painting, find_brain
 
 SIDE = 128
 GREY, BLOOD = 110, 190
@@ -151,3 +152,11 @@ def test_every_kind_of_bleed_is_painted() -> None:
     assert sum(depth <= 4 for depth in depths) >= 10
     assert sum(depth > 10 for depth in depths) >= 5
     assert any(mask[ventricles].mean() > 0.4 and mask.sum() < 4 * ventricles.sum() for mask in masks)
+
+
+@pytest.mark.parametrize("entry", ["share", "copied"])
+def test_a_share_beyond_its_bounds_is_refused_by_name(entry: str) -> None:
+    for value in (-0.1, 1.1):
+        with pytest.raises(ValidationError, match=rf"(?m)^{entry}"):
+            TypeAdapter(Painting).validate_python({entry: value})
+    assert TypeAdapter(Painting).validate_python({entry: 1}) == Painting(**{entry: 1})

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
+
+
+def _ascending(factors: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < factors[0] <= factors[1] < math.inf:
+        raise ValueError(f"{list(factors)}: the smallest and the largest are needed, both above 0")
+    return factors
+
+
+Chance = Annotated[float, Field(ge=0, le=1)]
+Extent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Factors = Annotated[tuple[float, float], AfterValidator(_ascending)]
 
 
 @dataclass(frozen=True)
@@ -27,20 +38,22 @@ class Augmentation:
         gamma: smallest and largest exponent.
         blur: probability of losing detail (thick or coarse slices): down to a third and up again.
         noise: largest standard deviation, as a share of the window.
+
+    Their bounds hold for what is read from a recipe.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    flip: float = 0.0
-    rotation_degrees: float = 0.0
-    shift: float = 0.0
-    zoom: tuple[float, float] = (1.0, 1.0)
-    stretch: float = 0.0
-    brightness: float = 0.0
-    contrast: tuple[float, float] = (1.0, 1.0)
-    gamma: tuple[float, float] = (1.0, 1.0)
-    blur: float = 0.0
-    noise: float = 0.0
+    flip: Chance = 0.0
+    rotation_degrees: Extent = 0.0
+    shift: Extent = 0.0
+    zoom: Factors = (1.0, 1.0)
+    stretch: Extent = 0.0
+    brightness: Extent = 0.0
+    contrast: Factors = (1.0, 1.0)
+    gamma: Factors = (1.0, 1.0)
+    blur: Chance = 0.0
+    noise: Extent = 0.0
 
     def __call__(
         self, images: Tensor, masks: Tensor, frames: Tensor, *, size: int, random: torch.Generator

@@ -179,16 +179,21 @@ def _read_voxels(path: Path, image: Any) -> NDArray[Any]:
 
 def _read_hounsfield(path: Path, volume: Any) -> NDArray[np.float32]:
     hounsfield = _read_voxels(path, volume).astype(np.float32)
-    if not np.isfinite(hounsfield).all():
-        places = np.argwhere(~np.isfinite(hounsfield))
-        raise BadData(f"{path}: {len(places)} voxels are no numbers, the first in slice {places[0, 0]}")
+    _refuse_no_numbers(path, hounsfield)
     return hounsfield
 
 
 def _read_labels(path: Path, segmentation: Any, highest: int) -> NDArray[np.uint8]:
     voxels = _read_voxels(path, segmentation)
+    _refuse_no_numbers(path, voxels)
     labels = voxels.astype(np.uint8) if voxels.min() >= 0 and voxels.max() <= highest else None
     if labels is None or (voxels.dtype.kind == "f" and not np.array_equal(labels, voxels)):
         strange = sorted(set(np.unique(voxels).tolist()) - set(range(highest + 1)))
         raise BadData(f"{path}: labels {strange[:10]} are not among {list(range(highest + 1))}")
     return labels
+
+
+def _refuse_no_numbers(path: Path, voxels: NDArray[Any]) -> None:
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        places = np.argwhere(~np.isfinite(voxels))
+        raise BadData(f"{path}: {len(places)} voxels are no numbers, the first in slice {places[0, 0]}")

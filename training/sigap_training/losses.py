@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from monai.losses import DiceLoss, TverskyLoss
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
+
+Part = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def focal_tversky(logits: Tensor, target: Tensor, *, fn_weight: float = 0.7, gamma: float = 4 / 3) -> Tensor:
@@ -85,17 +88,19 @@ class Loss:
         finding_weight: of the second head, for slices as a whole.
         pseudo_weight: of the moving average's own masks on slices that hold something but have no mask.
         pseudo_from: share of the training after which they count.
+
+    Their bounds hold for what is read from a recipe.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     kinds: tuple[str, ...]
-    fn_weight: float = 0.7
-    fp_weight: float | None = None
-    positive_weight: float = 1.0
-    finding_weight: float = 0.0
-    pseudo_weight: float = 0.0
-    pseudo_from: float = 0.3
+    fn_weight: Part = 0.7
+    fp_weight: Part | None = None
+    positive_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    finding_weight: Weight = 0.0
+    pseudo_weight: Weight = 0.0
+    pseudo_from: Annotated[float, Field(ge=0, le=1)] = 0.3
 
     def __post_init__(self) -> None:
         if self.fp_weight is not None and abs(self.fn_weight + self.fp_weight - 1) > 1e-6:

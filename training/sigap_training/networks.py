@@ -18,6 +18,9 @@ import monai.networks.nets
 import torch
 from torch import Tensor, nn
 
+# What MONAI's classes raise for options they do not take.
+_REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 @dataclass(frozen=True)
 class AttentionResUNetConfig:
@@ -28,6 +31,9 @@ class AttentionResUNetConfig:
     width: int = 64
     attention: bool = True
 
+    def __post_init__(self) -> None:
+        _refuse_width(self.width)
+
 
 @dataclass(frozen=True)
 class AttentionUNetConfig:
@@ -36,6 +42,14 @@ class AttentionUNetConfig:
     in_channels: int = 1
     out_channels: int = 1
     width: int = 64
+
+    def __post_init__(self) -> None:
+        _refuse_width(self.width)
+
+
+def _refuse_width(width: object) -> None:
+    if type(width) is not int or width < 1:
+        raise ValueError(f"width {width!r}: a whole number of channels is needed, 1 or more")
 
 
 class ResidualBlock(nn.Module):
@@ -221,7 +235,7 @@ def build_network(
         findings: of a second head; `attention_unet` only.
 
     Raises:
-        ValueError: no network is called so, or it does not take these options.
+        ValueError: no network is called so, it does not take these options, or it needs a package that is missing.
     """
     channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
     if findings and name != "attention_unet":
@@ -234,7 +248,12 @@ def build_network(
         if name == "attention_unet":
             unet = AttentionUNet(AttentionUNetConfig(**channels, **options))
             return WithFindings(unet, findings) if findings else unet
-        network: nn.Module = getattr(monai.networks.nets, name)(spatial_dims=2, **channels, **options)
-    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        network: object = getattr(monai.networks.nets, name)(spatial_dims=2, **channels, **options)
+    except ImportError as error:
+        missing = str(error).partition("\n")[0]  # MONAI adds a traceback
+        raise ValueError(f"network {name}: {missing}") from error
+    except _REFUSALS as error:
         raise ValueError(f"network {name}: {error}") from error
-    return network
+    if isinstance(network, nn.Module):
+        return network
+    raise ValueError(f"network {name}: it is no network")

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from scipy import ndimage
 
 from sigap_training.framing import find_frames
@@ -41,8 +41,8 @@ class Painting:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    share: float = 0.0
-    copied: float = 0.4
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    copied: Annotated[float, Field(ge=0, le=1)] = 0.4
 
 
 @dataclass(frozen=True)
