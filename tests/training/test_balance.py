@@ -20,7 +20,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> SliceSet:
 
 
 def test_shares_are_kept_on_average(slices: SliceSet) -> None:
-    drawn = Balance(slices, {"tumour": 3, "unlabelled": 1}).epoch(np.random.default_rng(0), 2000)
+    drawn = Balance(slices, {"tumour": 3, "liver": 0, "unlabelled": 1}).epoch(np.random.default_rng(0), 2000)
     assert set(drawn) == {1, 4, 5, 6, 7}
     assert (drawn == 1).mean() == pytest.approx(0.75, abs=0.04)
 
@@ -47,7 +47,7 @@ def test_a_longer_epoch_goes_round_again(slices: SliceSet) -> None:
 
 
 def test_one_seed_gives_one_epoch(slices: SliceSet) -> None:
-    for shares in ({}, {"tumour": 1, "liver": 1}):
+    for shares in ({}, {"tumour": 1, "liver": 1, "unlabelled": 1}):
         balance = Balance(slices, shares)
         first, again, other = (balance.epoch(np.random.default_rng(seed), 8) for seed in (1, 1, 2))
         assert list(first) == list(again)
@@ -59,7 +59,19 @@ def test_a_group_that_is_not_there_is_named(slices: SliceSet) -> None:
         Balance(slices, {"spleen": 1.0})
 
 
-def test_a_group_without_slices_is_named(slices: SliceSet) -> None:
-    empty = SliceSet(**{**vars(slices), "group": np.ones(8, np.int64)})
-    with pytest.raises(BadShares, match=r"'tumour' has no slice"):
-        Balance(empty, {"tumour": 1.0})
+def test_a_group_that_these_data_do_not_have_is_left_out(slices: SliceSet) -> None:
+    lacking = SliceSet(**{**vars(slices), "group": np.ones(8, np.int64)})
+    balance = Balance(lacking, {"tumour": 1.0, "liver": 1.0})
+    assert balance.left_out == ("tumour",)
+    assert [group.share for group in balance.groups] == [1.0]
+
+
+def test_shares_that_no_slice_has_are_refused(slices: SliceSet) -> None:
+    lacking = SliceSet(**{**vars(slices), "group": np.ones(8, np.int64)})
+    with pytest.raises(BadShares, match="no group with a share has a slice"):
+        Balance(lacking, {"tumour": 1.0, "liver": 0.0})
+
+
+def test_a_group_that_nothing_is_said_of_is_named(slices: SliceSet) -> None:
+    with pytest.raises(BadShares, match=r"'liver' is drawn.*shares=\{\}"):
+        Balance(slices, {"tumour": 1.0, "unlabelled": 1.0})

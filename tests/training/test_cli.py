@@ -87,8 +87,7 @@ class TestTrain:
         for split in ("train", "valid"):
             write_coco(tmp_path / split)
         write_slice_labels(tmp_path / "slice_labels", {"a": "1", "b": "0"})
-        shares = {"expert": 1.0, "label-positive": 1.0, "label-negative": 1.0}
-        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage", shares=shares)
+        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage")
         trained = _invoke(cli._train, recipe, *_options(tmp_path))
         assert trained.exit_code == 0, trained.output
         assert (tmp_path / "run" / "classes.png").exists()
@@ -138,7 +137,7 @@ class TestTrain:
             [str(part) for part in command], capture_output=True, text=True, env=environment, timeout=300, check=False
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert ended.stderr.count("liver epoch 1:") == 1
+        assert ended.stderr.count("epoch 1: loss") == 1
         state = torch.load(folder / "run" / "best.pt", weights_only=True)
         recipe_kept = Recipe.model_validate(state["recipe"])
         recipe_kept.build_network().load_state_dict(state["network"])
@@ -164,13 +163,21 @@ class TestExport:
 
     def test_a_report_about_another_model_is_refused(self, tmp_path: Path) -> None:
         _write_checkpoint(tmp_path / "best.pt")
+        export = (cli._export, tmp_path / "best.pt", "--repository", tmp_path / "repository")
+        assert _invoke(*export).exit_code == 0
+        card = tmp_path / "repository" / "liver" / "MODEL_CARD.md"
+        before = card.read_text()
         (tmp_path / "report.json").write_text(json.dumps({"model": {"sha256": "0" * 64}}))
-        result = _invoke(
-            cli._export, tmp_path / "best.pt", "--repository", tmp_path / "repository", "--report", tmp_path
-        )
+        result = _invoke(*export, "--report", tmp_path)
         assert result.exit_code == 1
         assert "another model" in _output(result)
-        assert not (tmp_path / "repository" / "liver" / "config.pbtxt").exists()
+        assert card.read_text() == before
+
+    def test_a_report_about_no_model_at_all_is_refused(self, tmp_path: Path) -> None:
+        _write_checkpoint(tmp_path / "best.pt")
+        result = _invoke(cli._export, tmp_path / "best.pt", "--repository", tmp_path / "none", "--report", tmp_path)
+        assert result.exit_code == 1
+        assert "exported before" in _output(result)
 
 
 @pytest.mark.parametrize(("command", "words"), [(cli._train, "sigap-export OUT/best.pt"), (cli._export, "--report")])

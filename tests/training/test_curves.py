@@ -24,21 +24,30 @@ def epoch(number: int, dice: list[float]) -> dict[str, Any]:
 
 
 def test_curves_are_a_picture(tmp_path: Path) -> None:
-    draw_curves([epoch(1, [0.5, 0.1]), epoch(2, [0.6, 0.3])], tmp_path / "curves.png", labels=["liver", "tumour"])
+    draw_curves(
+        [epoch(1, [0.5, 0.1]), epoch(2, [0.6, 0.3])], tmp_path / "curves.png", labels=["liver", "tumour"], best_epoch=2
+    )
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > picture.height
 
 
 def test_one_epoch_without_validation_loss_and_accuracy_is_drawn(tmp_path: Path) -> None:
     history = [{"epoch": 1, "train_loss": 0.5, "valid_loss": None, "dice": [0.2]}]
-    draw_curves(history, tmp_path / "curves.png", labels=["blood"])
+    draw_curves(history, tmp_path / "curves.png", labels=["blood"], best_epoch=history[0]["epoch"])
     assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
 def test_the_best_epoch_moves_the_mark(tmp_path: Path) -> None:
     scores = [[0.5, 0.1], [0.4, 0.3]]
-    draw_curves([epoch(n, dice) for n, dice in enumerate(scores, 1)], tmp_path / "second.png", labels=["a", "b"])
-    draw_curves([epoch(n, dice) for n, dice in enumerate(scores[::-1], 1)], tmp_path / "first.png", labels=["a", "b"])
+    draw_curves(
+        [epoch(n, dice) for n, dice in enumerate(scores, 1)], tmp_path / "second.png", labels=["a", "b"], best_epoch=2
+    )
+    draw_curves(
+        [epoch(n, dice) for n, dice in enumerate(scores[::-1], 1)],
+        tmp_path / "first.png",
+        labels=["a", "b"],
+        best_epoch=1,
+    )
     assert (tmp_path / "first.png").read_bytes() != (tmp_path / "second.png").read_bytes()
 
 
@@ -47,7 +56,7 @@ def test_the_best_epoch_moves_the_mark(tmp_path: Path) -> None:
 )
 def test_curves_refuse_what_does_not_fit(tmp_path: Path, history: list[dict[str, Any]], labels: list[str]) -> None:
     with pytest.raises(ValueError, match=r"epoch"):
-        draw_curves(history, tmp_path / "curves.png", labels=labels)
+        draw_curves(history, tmp_path / "curves.png", labels=labels, best_epoch=1)
 
 
 def test_classes_are_counted_by_annotation_and_by_image(tmp_path: Path) -> None:

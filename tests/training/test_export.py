@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 import sigap_training
 from sigap.core.contract import Contract
 from sigap_training.export import (
+    NOT_MEASURED,
     ExportFailed,
     ExportOptions,
     check_agreement,
@@ -111,7 +114,7 @@ def test_the_folder_is_what_triton_and_the_gateway_read(task: str, tmp_path: Pat
     config = text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
     parameters = {key: value.string_value for key, value in config.parameters.items()}
     contract = Contract.from_json(parameters["contract"])
-    assert contract == recipe.read_contract()
+    assert contract == replace(recipe.read_contract(), sensitivity=NOT_MEASURED)
     assert (config.name, config.backend, config.platform) == (task, "pytorch", "pytorch_libtorch")
     assert (config.input[0].name, list(config.input[0].dims)) == ("SLICES", [contract.context_slices, -1, -1])
     assert (config.output[0].name, list(config.output[0].dims)) == ("PROBABILITIES", [len(contract.labels), -1, -1])
@@ -123,13 +126,41 @@ def test_the_folder_is_what_triton_and_the_gateway_read(task: str, tmp_path: Pat
     assert (folder / contract.model_card).exists()
 
 
-def test_a_quote_in_a_sentence_survives_the_config(tmp_path: Path) -> None:
-    recipe = small_recipe("liver")
+def test_what_a_negative_is_worth_is_said_of_measured_weights_only(tmp_path: Path) -> None:
     card = {"file": "MODEL_CARD.md", "sensitivity": 'The test patient\'s "big" tumour: 50 % \\ n = 1, é'}
+    recipe = small_recipe("liver")
     recipe = recipe.model_copy(update={"contract": recipe.contract | {"model_card": card}})
-    folder = write_model(recipe, recipe.build_network().eval(), tmp_path)
+    network = recipe.build_network().eval()
+
+    folder = write_model(recipe, network, tmp_path)
+    assert _contract(folder).sensitivity == NOT_MEASURED
+    sha256 = hashlib.sha256((folder / "1" / "model.pt").read_bytes()).hexdigest()
+    facts = {"sha256": sha256, "ms_a_slice": None}
+    (tmp_path / "report.json").write_text(json.dumps({"command": "measure", "model": facts, "parts": {}}))
+    write_model(recipe, network, tmp_path, options=ExportOptions(reports=(tmp_path,)))
+    assert _contract(folder).sensitivity == card["sensitivity"]
+
+
+def _contract(folder: Path) -> Contract:
     config = text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
-    assert Contract.from_json(config.parameters["contract"].string_value).sensitivity == card["sensitivity"]
+    return Contract.from_json(config.parameters["contract"].string_value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"task": "spleen"}, "task"),
+        ({"window": {"level_hu": 40, "width_hu": 300}}, "level_hu"),
+        ({"context_slices": 1}, "slices"),
+    ],
+)
+def test_another_task_is_not_chosen_after_training(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    recipe = small_recipe("liver")
+    task = {"task": changes.pop("task")} if "task" in changes else {}
+    other = recipe.model_copy(update={"contract": recipe.contract | changes, **task})
+    checkpoint = _checkpoint(tmp_path / "best.pt", recipe)
+    with pytest.raises(ExportFailed, match=f"was trained with {what}"):
+        export_checkpoint(checkpoint, tmp_path, ExportOptions(served_as=other))
 
 
 def _checkpoint(path: Path, recipe: Recipe) -> Path:
@@ -191,7 +222,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_an_empty_or_broken_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "best.pt").write_bytes(content)
-    with pytest.raises(ExportFailed, match=r"best\.pt is no checkpoint"):
+    with pytest.raises(ExportFailed, match=r"best\.pt cannot be read as a checkpoint"):
         export_checkpoint(tmp_path / "best.pt", tmp_path)
 
 
@@ -199,7 +230,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     recipe = small_recipe("liver")
     state = {"recipe": recipe.model_dump(mode="json"), "network": {}, "epoch": 1}
     torch.save(state, tmp_path / "best.pt")
-    with pytest.raises(ExportFailed, match=r"best\.pt is no checkpoint"):
+    with pytest.raises(ExportFailed, match=r"best\.pt cannot be read as a checkpoint"):
         export_checkpoint(tmp_path / "best.pt", tmp_path)
 
 

@@ -67,7 +67,7 @@ class TestThePackagesRecipes:
         for name in others:
             recipe = read_recipe(Path(name))
             assert recipe.network != short.network
-            assert recipe.model_copy(update={"network": short.network}) == short
+            assert recipe.model_copy(update={"network": short.network, "name": short.name}) == short
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ class TestThePackagesRecipes:
         ("averaging: 0.996", "best_by: [spleen]", "best_by.*spleen"),
         ("averaging: 0.996", "painting: {share: 0.5}", "painting"),
         ("averaging: 0.996", "precision: 8-bit", "precision"),
-        ("tumour: 0.45", "tumour: 0", "shares"),
+        ("tumour: 0.45", "tumour: -1", "shares"),
         ("context_slices: 3", "context_slices: 2", "context_slices must be odd"),
         ("step: fill_holes", "step: fill_holse", "fill_holse"),
         ("priority: routine", "", "priority"),

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import numpy as np
 import torch
 import typer
+import yaml
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from sigap_training.balance import BadShares
+from sigap_training.balance import BadShares, Balance
 from sigap_training.class_distribution import draw_class_distribution
 from sigap_training.coco_export import ANNOTATIONS
 from sigap_training.curves import draw_curves
 from sigap_training.datasets import check_data, data_fingerprint, load_split
-from sigap_training.export import ExportFailed, ExportOptions, export_checkpoint, read_checkpoint
+from sigap_training.export import ExportFailed, ExportOptions, check_start, export_checkpoint, read_checkpoint
+from sigap_training.lits import divide_cases
 from sigap_training.model_card import BadReport
 from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
-from sigap_training.run_record import write_record
+from sigap_training.run_record import BadRecord, Start, device_name, write_record
 from sigap_training.slices import BadData
 from sigap_training.trainer import Trainer, TrainingFailed
 
@@ -47,31 +50,51 @@ def _train(
     """Train a recipe.
 
     All data are checked first. OUT then holds `best.pt` (to export), `last.pt` (to resume from: call the same command
-    again), `history.json` and `curves.png`, `run.json` (recipe, commit, fingerprints, versions) and events for
-    TensorBoard.
+    again), `history.json` and `curves.png`, `split.yaml` (who trained and validated), `run.json` (recipe, commit,
+    fingerprints, versions) and events for TensorBoard.
 
     One GPU, several or a CPU: the same command. Next: `sigap-export OUT/best.pt`, then `sigap-evaluate`.
     """
     try:
         settings = read_recipe(recipe, changes or ())
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=settings.precision)
+        fabric = _open_fabric(accelerator, devices, settings)
         if fabric.is_global_zero:  # before it starts the other processes: they would wait for one that has failed
-            _prepare(settings, out, data, cache)
+            _prepare(settings, out, data, cache, fabric)
         fabric.launch()
         _run(settings, out, data, cache, fabric)
-    except (BadRecipe, BadData, BadShares, TrainingFailed) as error:
-        _console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
+    except (BadRecipe, BadData, BadRecord, BadShares, ExportFailed, OSError, TrainingFailed) as error:
+        _fail(error)
 
 
-def _prepare(settings: Recipe, out: Path, data: Path | None, cache: Path) -> None:
-    """All that one process does for all: check, fill the cache, put on record."""
+def _fail(error: Exception) -> NoReturn:
+    _console.print(str(error), style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1) from error
+
+
+def _open_fabric(accelerator: str, devices: int, settings: Recipe) -> Fabric:
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, precision=settings.precision)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingFailed(f"--accelerator {accelerator} --devices {devices}: {error}") from error
+
+
+def _prepare(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> None:
+    """All that one process does for all: check, put on record, fill the cache."""
+    check_start(settings)
     check_data(settings, data=data)
-    for split in ("train", "valid"):
-        load_split(settings, split, data=data, cache=cache)
-    write_record(out, settings, {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")})
+    fingerprints = {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")}
+    write_record(out, Start(settings, fingerprints, device_name(fabric.device), fabric.world_size))
+    train, _ = (load_split(settings, split, data=data, cache=cache) for split in ("train", "valid"))
+    for name in Balance(train, settings.shares).left_out:
+        _console.log(f"shares: these data have no slice of group {name!r}; the others are drawn in their proportion")
+    root = data or settings.data
     if settings.dataset == "coco":
-        _draw_classes(data or settings.data, out / "classes.png")
+        _draw_classes(root, out / "classes.png")
+    else:
+        parts = divide_cases(root, settings.split)
+        names = {split: [case.name for case in cases] for split, cases in parts.items()}
+        (out / "split.yaml").write_text(yaml.safe_dump(names))
 
 
 def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> None:
@@ -81,12 +104,12 @@ def _run(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fa
     trainer = Trainer(settings, slices[0], slices[1], out, fabric)
     with Progress(console=console, disable=not fabric.is_global_zero) as progress:
         scores = trainer.run(progress)
-    if trainer.best is not None:
-        dice = " ".join(f"{value:.3f}" for value in trainer.best.dice)
-        console.log(f"best: epoch {trainer.best.epoch}, valid Dice {dice}")
-    if fabric.is_global_zero:
+    best = trainer.best
+    if best is not None and fabric.is_global_zero:
+        console.log(f"best: epoch {best.epoch}, {trainer.describe(best)}")
         labels = [label.name for label in settings.read_contract().labels]
-        draw_curves([score.as_row() for score in scores], out / "curves.png", labels=labels)
+        history = [score.as_row() for score in scores]
+        draw_curves(history, out / "curves.png", labels=labels, best_epoch=best.epoch)
 
 
 def _draw_classes(root: Path, path: Path) -> None:
@@ -120,15 +143,15 @@ def _export(
     sigap-export RUN/best.pt --repository models --report report
     """
     try:
+        repository.mkdir(parents=True, exist_ok=True)
         options = ExportOptions(
             served_as=read_recipe(recipe) if recipe else None,
             reports=tuple(report or ()),
             slices=_real_slices(checkpoint, data, cache),
         )
         folder = export_checkpoint(checkpoint, repository, options)
-    except (BadRecipe, BadData, BadReport, ExportFailed) as error:
-        _console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
+    except (BadRecipe, BadData, BadReport, ExportFailed, OSError) as error:
+        _fail(error)
     _console.log(f"wrote {folder}")
 
 

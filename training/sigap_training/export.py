@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ from sigap_training.triton_config import config_text
 
 LARGEST_BYTES = 40_000_000
 VERSION = "1"
+
+
+NOT_MEASURED = "How often these weights miss something has not been measured; a negative answer rules nothing out."
 
 
 class ExportFailed(Exception):
@@ -63,10 +68,44 @@ def export_checkpoint(checkpoint: Path, repository: Path, options: ExportOptions
     """
     recipe, network, epoch = read_checkpoint(checkpoint)
     if options.served_as is not None:
+        _refuse_another_model(checkpoint, recipe, options.served_as)
         chosen = {name: getattr(options.served_as, name) for name in ("contract", "mirrored", "card")}
         recipe = recipe.model_copy(update=chosen)
-    made_by = f"`sigap-train {recipe.task} --out RUN`, epoch {epoch} of {recipe.epochs}."
+    made_by = f"`{_train_command(recipe)}`, epoch {epoch} of {recipe.epochs}."
     return write_model(recipe, network, repository, made_by=made_by, options=options)
+
+
+def check_start(recipe: Recipe) -> None:
+    """Refuse a checkpoint to begin with that is another network's, or that has seen the patient who is left out.
+
+    Raises:
+        ExportFailed: see there.
+    """
+    if recipe.start_from is None:
+        return
+    before, network, _ = read_checkpoint(recipe.start_from)
+    try:
+        recipe.build_network().load_state_dict(network.state_dict())
+    except RuntimeError as error:
+        raise ExportFailed(f"start_from: {recipe.start_from} has another network's weights") from error
+    if before.split.leave_out != recipe.split.leave_out:
+        raise ExportFailed(
+            f"start_from: {recipe.start_from} left out patient {before.split.leave_out}, this run leaves out "
+            f"{recipe.split.leave_out}: it would be tested on a patient that it was trained on"
+        )
+
+
+def _refuse_another_model(checkpoint: Path, trained: Recipe, served: Recipe) -> None:
+    """Another window or other labels are another task: they cannot be chosen after training."""
+    for what in ("task", "labels", "level_hu", "width_hu", "slices"):
+        before, after = ({"task": recipe.task, **recipe.as_trained()}[what] for recipe in (trained, served))
+        if before != after:
+            raise ExportFailed(f"{checkpoint} was trained with {what} {before}, the recipe to serve it says {after}")
+
+
+def _train_command(recipe: Recipe) -> str:
+    changes = "".join(f" --set {shlex.quote(change)}" for change in recipe.changes)
+    return f"sigap-train {recipe.name or recipe.task}{changes} --out RUN"
 
 
 def read_checkpoint(path: Path) -> tuple[Recipe, nn.Module, int]:
@@ -82,7 +121,7 @@ def read_checkpoint(path: Path) -> tuple[Recipe, nn.Module, int]:
         network.load_state_dict(state["network"])
         return recipe, network, int(state["epoch"])
     except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ExportFailed(f"{path} is no checkpoint of sigap-train: {error}") from error
+        raise ExportFailed(f"{path} cannot be read as a checkpoint of this version of sigap-train: {error}") from error
 
 
 def write_model(
@@ -108,13 +147,19 @@ def write_model(
         sha256=sha256,
         made_by=made_by,
     )
+    document = recipe.contract if options.reports else _not_measured(recipe.contract)
     card = card_text(facts, recipe.card, contract, [read_report(path, sha256) for path in options.reports])
-    text = config_text(recipe.task, contract=recipe.contract, parts=contract, sha256={VERSION: sha256})
+    text = config_text(recipe.task, contract=document, parts=contract, sha256={VERSION: sha256})
     (folder / VERSION).mkdir(parents=True, exist_ok=True)
     _replace(folder / VERSION / "model.pt", model)
     _replace(folder / contract.model_card, card.encode())
     _replace(folder / "config.pbtxt", text.encode())
     return folder
+
+
+def _not_measured(contract: Mapping[str, Any]) -> dict[str, Any]:
+    """What a negative is worth is only said of weights that were measured."""
+    return {**contract, "model_card": {**contract["model_card"], "sensitivity": NOT_MEASURED}}
 
 
 def serve(recipe: Recipe, network: nn.Module) -> ServedModel:

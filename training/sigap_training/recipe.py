@@ -20,6 +20,7 @@ from sigap_training.losses import Loss
 from sigap_training.model_card import CardWords
 from sigap_training.networks import build_network
 from sigap_training.painting import Painting
+from sigap_training.reasons import reasons
 from sigap_training.splits import SplitOptions
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -42,6 +43,7 @@ class Recipe(BaseModel):
     """How one task's model is made.
 
     Attributes:
+        name: the recipe's own, and `changes` what the command line changed in it: `read_recipe` notes both.
         task: the model's name.
         dataset: which reader: `lits` or `coco`.
         data: its folder, unless the command line names another.
@@ -75,6 +77,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str = ""
+    changes: tuple[str, ...] = ()
     task: str
     dataset: Literal["lits", "coco"]
     data: Path
@@ -114,7 +118,7 @@ class Recipe(BaseModel):
     def as_trained(self) -> dict[str, Any]:
         """What weights depend on: all but the card, and of the contract its labels' names, window and context."""
         contract = self.read_contract()
-        trained = self.model_dump(mode="json", exclude={"card", "mirrored", "contract"})
+        trained = self.model_dump(mode="json", exclude={"name", "changes", "data", "card", "mirrored", "contract"})
         seen = {"level_hu": contract.level_hu, "width_hu": contract.width_hu, "slices": contract.context_slices}
         return {**trained, **seen, "labels": [label.name for label in contract.labels]}
 
@@ -141,8 +145,10 @@ class Recipe(BaseModel):
         if len(self.loss.kinds) != len(labels):
             raise ValueError(f"loss: {len(self.loss.kinds)} kinds for {len(labels)} labels")
         self._try_network(contract)
-        if self.shares and not all(share > 0 for share in self.shares.values()):
-            raise ValueError("shares: a group's share must be above 0; leave the group out")
+        if any(share < 0 for share in self.shares.values()):
+            raise ValueError("shares: none may be below 0")
+        if not self.neighbour_strides or min(self.neighbour_strides) < 1:
+            raise ValueError("neighbour_strides: at least one, each 1 or more")
         strange = set(self.best_by) - set(labels)
         if strange:
             raise ValueError(f"best_by: no label is called {', '.join(sorted(strange))}")
@@ -159,15 +165,16 @@ class Recipe(BaseModel):
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"network: at size {self.size}: {error}") from error
         logits = answer[0] if isinstance(answer, tuple) else answer
-        if logits.shape != expected:
-            raise ValueError(f"network: at size {self.size} it answers {tuple(logits.shape)}, not {expected}")
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else "several pictures"
+        if found != expected:
+            raise ValueError(f"network: at size {self.size} it answers {found}, not {expected}")
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, or one of the package's own by its bare name, e.g. `liver`.
 
     A file may say `extends: NAME`, another recipe's name; its own entries replace that one's, except that those of
-    `contract` replace single entries of the other's contract.
+    `contract` replace single entries of the other's contract, and that a card is not taken over.
 
     Args:
         path: file or name.
@@ -176,13 +183,13 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         BadRecipe: it is missing, no YAML, or an entry is unknown, missing or of the wrong type.
     """
-    document = _read_document(path)
+    document = {**_read_document(path), "name": path.stem, "changes": list(changes)}
     for change in changes:
         _apply(document, change)
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise BadRecipe(f"{path}: {error}") from error
+        raise BadRecipe(f"{path}: {reasons(error)}") from error
 
 
 def _read_document(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -207,6 +214,7 @@ def _read_document(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any
     contracts = [each.get("contract") or {} for each in (below, document)]
     if not all(isinstance(contract, dict) for contract in contracts):
         raise BadRecipe(f"{path}: contract is no mapping of entries")
+    below.pop("card", None)  # what is said of one model's weights is not true of another's
     return {**below, **document, "contract": {**contracts[0], **contracts[1]}}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,29 +22,82 @@ RECORD = "run.json"
 _LIBRARIES = ("torch", "monai", "lightning-fabric", "numpy", "scipy", "nibabel", "pycocotools", "sigap")
 
 
-def write_record(folder: Path, recipe: Recipe, fingerprints: Mapping[str, str]) -> None:
-    """Add a start to `run.json`: a resumed run has several.
+class BadRecord(Exception):
+    """A run's folder that belongs to another run; the message says what differs."""
 
-    Args:
-        folder: of the run.
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins or goes on with.
+
+    Attributes:
         recipe: all of it.
         fingerprints: SHA-256 of the files of each split.
+        device: what trains, e.g. `NVIDIA H100` or `CPU, 2 cores`.
+        processes: how many.
+    """
+
+    recipe: Recipe
+    fingerprints: Mapping[str, str]
+    device: str
+    processes: int = 1
+
+
+def write_record(folder: Path, start: Start) -> None:
+    """Add a start to `run.json`: a resumed run has several.
+
+    Raises:
+        BadRecord: the folder's run has another recipe, other data or another number of processes, and would not go on
+            to the result that it began.
     """
     path = folder / RECORD
-    starts: list[dict[str, Any]] = json.loads(path.read_text())["starts"] if path.exists() else []
+    starts = read_starts(folder)
+    if starts:
+        _refuse_another_run(path, starts[-1], start)
+    begun_with = start.recipe.start_from
     starts.append(
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "recipe": recipe.model_dump(mode="json", exclude={"data"}),
-            "data_sha256": dict(fingerprints),
+            "recipe": start.recipe.model_dump(mode="json", exclude={"data"}),
+            "data_sha256": dict(start.fingerprints),
+            "start_from_sha256": begun_with and hashlib.sha256(begun_with.read_bytes()).hexdigest(),
             "git_revision": git_revision(),
             "libraries": {name: version(name) for name in _LIBRARIES},
             "python": platform.python_version(),
-            "device": device_name(),
+            "device": start.device,
+            "processes": start.processes,
         }
     )
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"starts": starts}, indent=1))
+    part = path.with_name(f"{RECORD}.part")
+    part.write_text(json.dumps({"starts": starts}, indent=1))
+    part.replace(path)
+
+
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """The starts that `run.json` holds, none where there is none.
+
+    Raises:
+        BadRecord: it cannot be read.
+    """
+    path = folder / RECORD
+    try:
+        starts: list[dict[str, Any]] = json.loads(path.read_text())["starts"] if path.exists() else []
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRecord(f"{path} cannot be read: {error}") from error
+    return starts
+
+
+def _refuse_another_run(path: Path, before: Mapping[str, Any], start: Start) -> None:
+    recipe = Recipe.model_validate({**before["recipe"], "data": str(start.recipe.data)})
+    differs = {
+        "recipe": recipe.as_trained() != start.recipe.as_trained(),
+        "data": before["data_sha256"] != dict(start.fingerprints),
+        "number of processes": before["processes"] != start.processes,
+    }
+    if any(differs.values()):
+        what = " and ".join(name for name, is_other in differs.items() if is_other)
+        raise BadRecord(f"{path}: that run began with another {what}: name another --out, or go on as it began")
 
 
 def git_revision() -> str | None:
@@ -60,8 +115,6 @@ def _git(*arguments: str) -> str:
     return answer.stdout.strip()
 
 
-def device_name() -> str:
-    """What trained, e.g. `NVIDIA H100, 1 of them` or `CPU, 2 cores`."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, {torch.cuda.device_count()} of them"
-    return f"CPU, {os.cpu_count()} cores"
+def device_name(device: torch.device) -> str:
+    """What trains, e.g. `NVIDIA H100` or `CPU, 2 cores`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"

@@ -36,13 +36,16 @@ class TrainingFailed(Exception):
 
 @dataclass
 class Score:
-    """Validation after an epoch: Dice and accuracy of each channel over all known pixels, at the network's size."""
+    """Validation after an epoch: Dice and accuracy of each channel over all known pixels, at the network's size.
+
+    None for a channel that no validation slice tells.
+    """
 
     epoch: int
     train_loss: float
     valid_loss: float = 0.0
-    dice: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
+    dice: list[float | None] = field(default_factory=list)
+    accuracy: list[float | None] = field(default_factory=list)
 
     def as_row(self) -> dict[str, Any]:
         """As `history.json` keeps it."""
@@ -62,7 +65,11 @@ class Trainer:
         contract = recipe.read_contract()
         self.context = contract.context_slices
         names = [label.name for label in contract.labels]
-        self._deciding = [names.index(name) for name in recipe.best_by or names]
+        self._names = names
+        told: list[bool] = np.any(valid.known, axis=0).tolist()
+        self._deciding = [names.index(name) for name in recipe.best_by or names if told[names.index(name)]]
+        if not self._deciding:
+            raise TrainingFailed("the validation data tell none of the labels that pick the best checkpoint")
         network: Any = recipe.build_network()
         if recipe.start_from is not None:
             _start(network, recipe.start_from)
@@ -83,7 +90,13 @@ class Trainer:
 
     def merit(self, score: Score) -> float:
         """What picks the best checkpoint: the mean Dice of the labels that the recipe names."""
-        return sum(score.dice[place] for place in self._deciding) / len(self._deciding)
+        return sum(score.dice[place] or 0.0 for place in self._deciding) / len(self._deciding)
+
+    def describe(self, score: Score) -> str:
+        """Its loss and Dice, label by label, for people."""
+        pairs = zip(self._names, score.dice, strict=True)
+        dice = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in pairs)
+        return f"valid {score.valid_loss:.4f}, Dice {dice}"
 
     def run(self, progress: Progress) -> list[Score]:
         """Train to the recipe's last epoch, from `last.pt` if there is one.
@@ -107,10 +120,7 @@ class Trainer:
                 self._keep(is_best=is_best)
                 _log(board, score)
             self.fabric.barrier()
-            dice = " ".join(f"{value:.3f}" for value in score.dice)
-            progress.console.log(
-                f"{self.recipe.task} epoch {self.epoch}: loss {loss:.4f}, valid {score.valid_loss:.4f}, Dice {dice}"
-            )
+            progress.console.log(f"epoch {self.epoch}: loss {loss:.4f}, {self.describe(score)}")
             progress.advance(bar)
         if board is not None:
             board.close()
@@ -209,8 +219,9 @@ class Trainer:
             either += ((called & told).sum(axis=(0, 2, 3)) + (real & told).sum(axis=(0, 2, 3))) / 2
             right += ((called == real) & told).sum(axis=(0, 2, 3))
             total += (told & np.ones_like(called)).sum(axis=(0, 2, 3))
-        dice, accuracy = both / np.maximum(either, 1), right / np.maximum(total, 1)
-        return Score(self.epoch, train_loss, float(np.mean(losses)), dice.tolist(), accuracy.tolist())
+        dice = [float(2 * hit / size) if size else None for hit, size in zip(both, 2 * either, strict=True)]
+        accuracy = [float(hit / size) if size else None for hit, size in zip(right, total, strict=True)]
+        return Score(self.epoch, train_loss, float(np.mean(losses)), dice, accuracy)
 
     def _keep(self, *, is_best: bool) -> None:
         """Write the files of an epoch, `last.pt` last: a run killed in between repeats the epoch and its files."""
@@ -225,6 +236,7 @@ class Trainer:
             "trained": self.network.module.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "epoch": self.epoch,
             "scores": [score.as_row() for score in self.scores],
         }
@@ -242,6 +254,7 @@ class Trainer:
         self.network.module.load_state_dict(state["trained"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch = state["epoch"]
         self.scores = [Score(**entry) for entry in state["scores"]]
 
@@ -278,7 +291,8 @@ def _log(board: SummaryWriter | None, score: Score) -> None:
         return
     board.add_scalar("loss/train", score.train_loss, score.epoch)
     board.add_scalar("loss/valid", score.valid_loss, score.epoch)
-    for channel, (dice, accuracy) in enumerate(zip(score.dice, score.accuracy, strict=True)):
-        board.add_scalar(f"dice/{channel}", dice, score.epoch)
-        board.add_scalar(f"accuracy/{channel}", accuracy, score.epoch)
+    for name, values in (("dice", score.dice), ("accuracy", score.accuracy)):
+        for channel, value in enumerate(values):
+            if value is not None:
+                board.add_scalar(f"{name}/{channel}", value, score.epoch)
     board.flush()
