@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from sigap_training.evaluation.calibration import Calibration, draw_calibration, histogram
+from sigap_training.evaluation.calibration import Calibration, bce_dice_loss, draw_calibration, histogram
 from sigap_training.evaluation.overlap import Overlap
 from sigap_training.evaluation.threshold import ThresholdCurve, dice_by_threshold, draw_threshold, lowest_byte
+from sigap_training.losses import bce_dice
 
 SURE = np.array([[[0, 0, 0, 255]]], np.uint8)
 TRUTH = np.array([[[0, 0, 0, 1]]], bool)
@@ -47,6 +49,23 @@ def test_without_voxels_above_a_tenth_there_is_no_error_of_them() -> None:
     assert Calibration.of(histogram(np.zeros((1, 2, 2), np.uint8), np.zeros((1, 2, 2), bool))).error(1) is None
 
 
+def test_the_loss_is_that_of_training() -> None:
+    random = np.random.default_rng(2)
+    probabilities, truth = random.integers(0, 256, (3, 5, 6), np.uint8), random.random((3, 5, 6)) < 0.3
+    probabilities[0, 0, :2] = 0, 255
+    stated = torch.from_numpy(np.clip(probabilities / 255, 1 / 510, 1 - 1 / 510))[:, None]
+    expected = bce_dice(torch.logit(stated), torch.from_numpy(truth[:, None].astype(float)))
+    assert bce_dice_loss(histogram(probabilities, truth))["sum"] == pytest.approx(float(expected))
+
+
+def test_loss_by_hand() -> None:
+    # A voxel outside and one inside that both say 0.2 (51 of 255): 0.2 of 0.4 and 1 are common.
+    loss = bce_dice_loss(histogram(np.full((1, 1, 2), 51, np.uint8), np.array([[[0, 1]]], bool)))
+    assert loss["binary_cross_entropy"] == pytest.approx(-(np.log(0.8) + np.log(0.2)) / 2)
+    assert loss["dice"] == pytest.approx(1 - (2 * 0.2 + 1) / (0.4 + 1 + 1))
+    assert loss["sum"] == loss["binary_cross_entropy"] + loss["dice"]
+
+
 def test_every_threshold_from_one_histogram() -> None:
     random = np.random.default_rng(1)
     probabilities = random.integers(0, 256, (4, 5, 6), np.uint8)
@@ -76,6 +95,8 @@ def test_figures_are_pictures(tmp_path: Path) -> None:
     counts = histogram(SURE, TRUTH)
     draw_calibration(Calibration.of(counts), tmp_path / "new" / "calibration.png", title="of a test")
     draw_threshold(ThresholdCurve.of([counts], chosen=0.5), tmp_path / "threshold.png", title="of a test")
-    for name in ("new/calibration.png", "threshold.png"):
+    empty = ThresholdCurve.of([histogram(SURE, np.zeros((1, 1, 4), bool))], chosen=0.5)
+    draw_threshold(empty, tmp_path / "empty.png", title="of a test without the label")
+    for name in ("new/calibration.png", "threshold.png", "empty.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.width > 400

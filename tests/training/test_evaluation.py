@@ -72,6 +72,8 @@ def test_a_lits_split_is_scored_as_served(report: Path) -> None:
     assert (tumour["cases"], tumour["patients"], tumour["cases_with_label"]) == (2, 2, 2)
     assert tumour["lesions"]["all"]["truth"] == 2
     assert tumour["lesions"]["< 100"]["truth"] == 2
+    assert tumour["lesions"][">= 100"]["truth"] == 0
+    assert tumour["loss"]["sum"] == tumour["loss"]["binary_cross_entropy"] + tumour["loss"]["dice"]
     assert "lesions" in test["labels"]["liver"]
     assert test["labels"]["liver"]["lesions"] is None
 
@@ -149,7 +151,9 @@ def test_a_roboflow_export_without_sources_or_patients(tmp_path: Path) -> None:
     write_roboflow(tmp_path / "coco")
     result = evaluate(model, "--data", tmp_path / "coco", "--split", "valid", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    blood = report_of(tmp_path / "out")["parts"]["valid"]["labels"]["hemorrhage"]
+    valid = report_of(tmp_path / "out")["parts"]["valid"]
+    assert valid["notes"][0] == "This part picked checkpoint and thresholds: a development figure."
+    blood = valid["labels"]["hemorrhage"]
     assert [entry["source"] for entry in blood["sources"]] == ["(source not told)"] * 2
     assert blood["slices"]["sensitivity"]["value"] == 0
 
@@ -175,6 +179,11 @@ def test_models_are_compared(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         out / "with" / "report.json",
     ):
         assert str(home) not in path.read_text()
+
+
+def test_cases_that_were_trained_on_say_so(liver: Path, data: Path, tmp_path: Path) -> None:
+    evaluate(liver, "--data", data, "--split", "train", "--out", tmp_path / "out")
+    assert "- These cases were trained on: no measure of performance." in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_left_out_patients_are_pooled(liver: Path, data: Path, tmp_path: Path) -> None:

@@ -66,13 +66,27 @@ def test_draws_in_which_a_figure_is_undefined_are_left_out() -> None:
     assert found.reason == "all patients alike"
 
 
-def test_a_share_of_slices_of_crowded_patients_says_so() -> None:
-    found = share([True] * 3 + [False], ["a", "a", "b", "b"])
-    assert (found.value, found.count, found.patients) == (0.75, 4, 2)
+def test_a_share_of_one_slice_a_patient_has_wilsons_interval() -> None:
+    found = share([True] * 3 + [False], list("abcd"))
+    assert (found.value, found.count, found.patients, found.reason) == (0.75, 4, 4, None)
     assert (found.low, found.high) == pytest.approx(wilson(3, 4))
-    assert found.reason == "too narrow: 2 patients"
-    assert share([True, False], ["a", "b"]).reason is None
     assert share([], []).value is None
+
+
+def test_a_share_of_several_slices_a_patient_is_as_sure_as_its_patients() -> None:
+    # Five patients of 100 slices each, of which a patient's are all hit or all missed.
+    found = share([who in "abc" for who in "abcde" for _ in range(100)], [who for who in "abcde" for _ in range(100)])
+    assert (found.value, found.count, found.patients, found.reason) == (0.6, 500, 5, None)
+    assert found == mean([1.0] * 300 + [0.0] * 200, [who for who in "abcde" for _ in range(100)])
+    assert found.low is not None
+    assert found.low <= 0.2 < wilson(300, 500)[0]
+
+
+def test_slices_that_are_all_hit_have_the_interval_of_as_many_as_patients() -> None:
+    found = share([True] * 40, [who for who in "abcd" for _ in range(10)])
+    assert (found.value, found.low, found.high) == (1.0, *wilson(4, 4))
+    assert found.low == pytest.approx(4 / (4 + 1.959964**2))
+    assert found.reason == "all patients alike: as of one each of 4"
 
 
 def test_a_ratio_by_nothing_is_undefined() -> None:

@@ -24,6 +24,23 @@ def histogram(probabilities: NDArray[np.uint8], truth: NDArray[np.bool_]) -> NDA
     return counts
 
 
+def bce_dice_loss(counts: NDArray[np.int64]) -> dict[str, float]:
+    """Binary cross-entropy, one minus Dice, and their sum, of a `histogram`: what `losses.bce_dice` gives.
+
+    Over all voxels together, at their stored size, Dice of the probabilities with one added above and below. They are
+    bytes: 0 and 1 are taken as half a step (1/510) off, so that a voxel that is wrong and sure costs at most 6.2.
+
+    Args:
+        counts: [2, 256], at least one voxel.
+    """
+    stated = np.clip(np.arange(256) / 255, 1 / 510, 1 - 1 / 510)
+    outside, inside = counts
+    entropy = -float(outside @ np.log(1 - stated) + inside @ np.log(stated)) / float(counts.sum())
+    both, either = float(inside @ stated), float(counts.sum(axis=0) @ stated) + float(inside.sum())
+    dice = 1 - (2 * both + 1) / (either + 1)
+    return {"binary_cross_entropy": entropy, "dice": dice, "sum": entropy + dice}
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Voxels in ten equal bins of probability.

@@ -93,7 +93,7 @@ def mean(values: Sequence[float | None], patients: Sequence[str]) -> Estimate:
     return bootstrap(rows, [patient for _, patient in kept], ratio)
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
+def wilson(count: float, total: int) -> tuple[float, float]:
     """95 % interval of a share of independent things.
 
     Source:
@@ -110,16 +110,21 @@ def wilson(count: int, total: int) -> tuple[float, float]:
 
 
 def share(is_hit: Sequence[bool], patients: Sequence[str]) -> Estimate:
-    """A share with its Wilson interval; none of a single patient.
+    """A share and its interval; none of a single patient.
 
-    Slices of one patient are alike: where patients have several, the interval is too narrow, and the reason says so.
+    One thing a patient: Wilson's. Several: things of one patient are alike, so the bootstrap over patients; where it
+    finds no spread (all hit, or all missed), Wilson's of as many things as there are patients, and the reason says so.
     """
     total, owners = len(is_hit), len(set(patients))
+    hits = sum(map(bool, is_hit))
+    if total > owners > 1:
+        found = mean([float(bool(hit)) for hit in is_hit], patients)
+        if found.reason != _ALL_ALIKE:
+            return found
+        low, high = wilson(hits / total * owners, owners)
+        return Estimate(hits / total, low, high, total, owners, f"{_ALL_ALIKE}: as of one each of {owners}")
     if not total:
         return Estimate(None, reason=_NOTHING)
-    value = sum(map(bool, is_hit)) / total
     if owners == 1:
-        return Estimate(value, count=total, patients=1, reason=_ONE_PATIENT)
-    low, high = wilson(sum(map(bool, is_hit)), total)
-    crowded = f"too narrow: {owners} patients" if total > owners else None
-    return Estimate(value, low, high, total, owners, crowded)
+        return Estimate(hits / total, count=total, patients=1, reason=_ONE_PATIENT)
+    return Estimate(hits / total, *wilson(hits, total), total, owners)

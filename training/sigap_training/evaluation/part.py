@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from sigap.core.contract import Contract
 from sigap_training import lits
 from sigap_training.bars import bar
+from sigap_training.coco import stated_patient
 from sigap_training.coco_export import ANNOTATIONS, Picture, read_list
 from sigap_training.evaluation.case import Case, as_stored, read_volume, refuse_elsewhere
 from sigap_training.fingerprint import fingerprint
 from sigap_training.lits_cases import CASES_FILE, CaseEntry
 from sigap_training.slices import BadData
 from sigap_training.splits import AS_STATED, Split, SplitOptions
+
+_SPLIT_NOTES = {
+    "train": "These cases were trained on: no measure of performance.",
+    "valid": "This part picked checkpoint and thresholds: a development figure.",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,10 @@ def split_part(root: Path, split: str, options: SplitOptions = AS_STATED) -> Par
         name=split if options.leave_out is None else f"patient {options.leave_out}",
         sha256=fingerprint(root, [root / path for entry in entries for path in (entry.volume, entry.segmentation)]),
         is_pictures=False,
-        notes=_spacing_notes(root, {entry.name for entry in entries}),
+        notes=(
+            *_split_notes(split if options.leave_out is None else "test"),
+            *_spacing_notes(root, {entry.name for entry in entries}),
+        ),
         read=lambda contract: _lits_cases(root, entries, contract),
     )
 
@@ -117,14 +126,14 @@ def _coco_part(root: Path, split: str) -> Part:
         name=split,
         sha256=fingerprint(root, [folder / ANNOTATIONS, *(picture.path for picture in pictures)]),
         is_pictures=True,
-        notes=tuple(_picture_notes(pictures)),
+        notes=(*_split_notes(split), *_picture_notes(pictures)),
         read=lambda contract: _picture_cases(folder, contract),
     )
 
 
 def _picture_notes(pictures: Sequence[Picture]) -> Iterator[str]:
     total = len(pictures)
-    if lonely := sum(_patient(picture) is None for picture in pictures):
+    if lonely := sum(stated_patient(picture.entry.get("patient")) is None for picture in pictures):
         yield (
             f"Of {lonely} of {total} slices the patient is unknown: each counts alone, and intervals are too narrow "
             "where several are of one patient."
@@ -154,8 +163,8 @@ def _picture_cases(folder: Path, contract: Contract) -> Iterator[Case]:
         truth = {
             label: as_stored(mask[np.newaxis], volume, picture.path) for label, mask in zip(labels, masks, strict=False)
         }
-        name = picture.path.stem
-        yield Case(name, _patient(picture) or name, str(picture.entry.get("source") or ""), volume, truth)
+        name, patient = picture.path.stem, stated_patient(picture.entry.get("patient"))
+        yield Case(name, patient or name, str(picture.entry.get("source") or ""), volume, truth)
 
 
 def _studies(pairs: Sequence[tuple[Path, Path]], contract: Contract) -> Iterator[Case]:
@@ -184,9 +193,8 @@ def _read_mask(path: Path) -> tuple[Any, NDArray[np.uint8]]:
     return image, whole
 
 
-def _patient(picture: Picture) -> str | None:
-    stated = picture.entry.get("patient")
-    return None if stated in (None, "", "unknown") else str(stated)
+def _split_notes(split: str) -> tuple[str, ...]:
+    return (_SPLIT_NOTES[split],) if split in _SPLIT_NOTES else ()
 
 
 def _spacing_notes(root: Path, names: set[str]) -> tuple[str, ...]:

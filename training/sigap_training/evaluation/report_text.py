@@ -13,18 +13,21 @@ METHOD = """\
 How it was measured:
 - The gateway's own way: decoding, window, batches, model, thresholds and post-processing. A slice is *called* if any
   voxel is left after post-processing.
-- *Dice a case*, precision and recall are means over the cases that have the label; *of all voxels* pools all cases.
-  Empty truths do not count in the former: slices called without cause and false lesions show those.
-- Brackets are 95 % intervals: of shares of slices Wilson's, of all else a bootstrap that draws patients again, each
-  with all its cases (2,000 draws, percentiles). Where there is none, its brackets say why: one patient has no
-  interval, drawing patients again tells nothing where all are alike, and Wilson's takes slices as independent, so that
-  it is too narrow where patients have several.
+- *Dice a case* and recall are means over the cases that have the label, precision over those of them where anything
+  was found (n); *of all voxels* pools all cases. Empty truths do not count in the former: slices called without cause
+  and false lesions show those.
+- Brackets are 95 % intervals: a bootstrap that draws patients again, each with all its cases and slices (2,000 draws,
+  percentiles), and Wilson's for shares of slices or cases of which each patient has one. One patient has no interval.
+  Where all patients are alike, drawing them again tells nothing: there is none, but of shares Wilson's of as many
+  slices as there are patients, wider than that of all slices.
 - HD95: the larger of both directions' 95th percentiles of the distance between the surfaces; ASSD: average symmetric
   surface distance. Both are means over the cases where truth and answer have a voxel and the spacing is known; the
   others are left out.
 - Lesions are 26-connected pieces; a hit is any common voxel. A true lesion counts in its own size class, a found one
   in its own.
-- Calibration and Dice by threshold are those of the probabilities, before post-processing."""
+- Loss, calibration and Dice by threshold are those of the probabilities, before post-processing. The loss is binary
+  cross-entropy plus one minus Dice of the probabilities, as in training (smooth 1), of all voxels of the part together
+  at their stored size. Probabilities are bytes by 255, held between 1/510 and 1 - 1/510."""
 
 
 def report_text(report: Report, figures: Sequence[tuple[str, str]]) -> str:
@@ -58,6 +61,7 @@ def _part(part: PartReport) -> list[str]:
         blocks.append("\n".join(f"- {note}" for note in part.notes))
     blocks += ["### Overlap", _overlap(part.summaries, "patients or lone slices" if part.is_pictures else "patients")]
     blocks += ["### Amounts and distances", _amounts(part.summaries)]
+    blocks += ["### Probabilities", _probabilities(part.summaries)]
     blocks += ["### Slices", _slices(part.summaries)]
     if part.is_pictures:
         blocks += ["### Slices by source", _sources(part.summaries)]
@@ -77,7 +81,7 @@ def _overlap(summaries: Sequence[Summary], whose: str) -> str:
             shown(summary.a_case["dice"]),
             shown(summary.pooled["dice"]),
             shown(summary.a_case["accuracy"], digits=4),
-            shown(summary.a_case["precision"]),
+            f"{shown(summary.a_case['precision'])}, n = {summary.a_case['precision'].count}",
             shown(summary.a_case["recall"]),
             f"{plain(summary.pooled['precision'].value)} / {plain(summary.pooled['recall'].value)}",
         ]
@@ -109,11 +113,24 @@ def _amounts(summaries: Sequence[Summary]) -> str:
                 f"{limits[0]:.2f} to {limits[1]:.2f}" if limits else "- (fewer than 3 cases)",
                 f"{shown(summary.hd95_mm, digits=1)}, n = {summary.hd95_mm.count}",
                 f"{shown(summary.assd_mm, digits=2)}, n = {summary.assd_mm.count}",
-                plain(summary.calibration.error(), 4),
             ]
         )
     head = ["label", "n", "found minus true", "size of error", "limits of agreement", "HD95, mm", "ASSD, mm"]
-    return table([*head, "calibration error"], rows)
+    return table(head, rows)
+
+
+def _probabilities(summaries: Sequence[Summary]) -> str:
+    rows = [
+        [
+            summary.label,
+            *(plain(summary.loss[name], 4) for name in ("binary_cross_entropy", "dice", "sum")),
+            plain(summary.calibration.error(), 4),
+            plain(summary.calibration.error(1), 4),
+        ]
+        for summary in summaries
+    ]
+    head = ["label", "binary cross-entropy", "1 - Dice", "loss, their sum", "calibration error"]
+    return table([*head, "calibration error without p < 0.1"], rows)
 
 
 def _slices(summaries: Sequence[Summary]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sigap.core.contract import Label
 from sigap_training.evaluation.agreement import Agreement
-from sigap_training.evaluation.calibration import Calibration
+from sigap_training.evaluation.calibration import Calibration, bce_dice_loss
 from sigap_training.evaluation.intervals import Estimate, bootstrap, mean, share
 from sigap_training.evaluation.lesions import SIZE_CLASSES, Detection, detect
 from sigap_training.evaluation.overlap import POOLED
@@ -103,7 +103,7 @@ class Summary:
         called_with, called_without: whole cases with and without the label: the share with any voxel called.
         sources: of pictures, by their source.
         detection: by size class; None for an organ.
-        calibration, threshold: of probabilities before post-processing.
+        loss, calibration, threshold: of probabilities before post-processing; of the first see `bce_dice_loss`.
     """
 
     label: str
@@ -120,6 +120,7 @@ class Summary:
     called_without: Estimate
     sources: tuple[SourceFigures, ...]
     detection: dict[str, Detection] | None
+    loss: dict[str, float]
     calibration: Calibration
     threshold: ThresholdCurve
 
@@ -137,6 +138,7 @@ class Summary:
             "cases_called": {"with_label": self.called_with.as_json(), "without": self.called_without.as_json()},
             "sources": [figures.as_json() for figures in self.sources],
             "lesions": self.detection and {size: found.as_json() for size, found in self.detection.items()},
+            "loss": self.loss,
             "calibration": self.calibration.as_json(),
             "threshold": self.threshold.as_json(),
         }
@@ -149,6 +151,7 @@ def summarise(scores: Sequence[Score], label: Label, *, is_pictures: bool) -> Su
     owners = patients_of(having)
     rows = np.array([score.overlap.as_row() for score in scores])
     histograms = [score.histogram for score in scores]
+    counts = np.sum(histograms, axis=0)
     return Summary(
         label=label.name,
         cases=len(scores),
@@ -169,7 +172,8 @@ def summarise(scores: Sequence[Score], label: Label, *, is_pictures: bool) -> Su
         called_without=_called([score for score in scores if not score.overlap.is_true]),
         sources=_by_source(scores) if is_pictures else (),
         detection=_detect(scores, label, patients),
-        calibration=Calibration.of(np.sum(histograms, axis=0)),
+        loss=bce_dice_loss(counts),
+        calibration=Calibration.of(counts),
         threshold=ThresholdCurve.of(histograms, label.thresholds[1]),
     )
 
