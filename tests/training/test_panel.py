@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sigap_training import cli_evaluate
 from sigap_training.evaluation.panel import Packed, SliceView, spread
 from training.bright_model import write_bright_model
-from training.tiny_data import write_coco, write_lits
+from training.tiny_data import save_coco, write_coco, write_lits
 
 
 def view(case: str, dice: float) -> SliceView:
@@ -67,12 +67,23 @@ def test_pictures_are_drawn_too(panel: typer.Typer, tmp_path: Path) -> None:
     assert (tmp_path / "panel.png").exists()
 
 
-def test_without_a_lesion_there_is_no_panel(panel: typer.Typer, tmp_path: Path) -> None:
+def test_without_a_lesion_slices_of_the_first_label_are_drawn(panel: typer.Typer, tmp_path: Path) -> None:
     model = write_bright_model(tmp_path / "repository", "liver", size=24)
     write_lits(tmp_path / "lits", {"2": ("test", ["liver"])})
     result = CliRunner().invoke(panel, [str(model), str(tmp_path / "lits"), "--out", str(tmp_path / "panel.png")])
+    assert result.exit_code == 0, result.output
+    assert "slices with liver" in result.output
+    with Image.open(tmp_path / "panel.png") as picture:
+        assert picture.height > picture.width  # all four slices have liver: four rows of three
+
+
+def test_without_any_label_there_is_no_panel(panel: typer.Typer, tmp_path: Path) -> None:
+    model = write_bright_model(tmp_path / "repository", "hemorrhage", size=32)
+    document = write_coco(tmp_path / "coco" / "test")
+    save_coco(tmp_path / "coco" / "test", document | {"annotations": []})
+    result = CliRunner().invoke(panel, [str(model), str(tmp_path / "coco"), "--out", str(tmp_path / "panel.png")])
     assert result.exit_code == 1
-    assert "no slice has tumour" in result.output
+    assert "no slice has hemorrhage" in result.output
 
 
 def test_a_file_that_cannot_be_written_is_said_first(panel: typer.Typer, tmp_path: Path) -> None:

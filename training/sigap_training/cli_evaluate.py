@@ -94,16 +94,19 @@ def _predict_panel(
 ) -> None:
     """Draw slices, their truth and the model's answer side by side, taken evenly from the best Dice to the worst.
 
+    They are slices with a lesion; where there is none, with the model's first label.
+
     sigap-predict-panel model_repository/liver ../shared/data/liver --out panel.png
     """
     try:
         _refuse_unwritable(out.parent)
         _refuse_other_than_png(out)
-        draw_panel(ModelFolder.load(model), split_part(data, split, SplitOptions(file=split_file)), out, count=count)
+        part = split_part(data, split, SplitOptions(file=split_file))
+        label = draw_panel(ModelFolder.load(model), part, out, count=count)
     except (BadData, BadModel) as error:
         _console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
-    _console.print(f"wrote {out}")
+    _console.print(f"wrote {out}: slices with {label}")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ right, background included, so that even an empty answer is high. Brackets: 95 %
 one patient none. Weights: as served, batch norms folded in. Time: milliseconds a slice of 512 x 512 in a batch of
 eight, on the machine named. Beside the first: Dice a case minus that of the first row, case by case."""
 
+_HIGH_ENOUGH = 0.07
 _COLUMNS = ("accuracy", "Dice a case", "Dice of all voxels", "beside the first")
 
 
@@ -38,6 +39,7 @@ def write_comparison(reports: Sequence[Report], folder: Path) -> None:
             f"{one.label} in {one.with_label} of {one.cases} cases of {one.patients} patients" for one in part.summaries
         ]
         blocks += [f"## {part.name}", f"Data SHA-256 {part.sha256}; {', '.join(counted)}.", _table(reports, number)]
+        blocks += ["\n".join(f"- {note}" for note in part.notes)] if part.notes else []
         blocks += [f"![{first.label} and others, {part.name}]({name})"]
     (folder / "comparison.md").write_text("\n\n".join(blocks) + "\n")
 
@@ -71,7 +73,10 @@ def _draw_bars(
 ) -> None:
     axes.bar(centres, [one.value or 0.0 for one in estimates], width, color=colour, label=label)
     for centre, one in zip(centres, estimates, strict=True):
-        axes.text(centre, 0.02, plain(one.value), ha="center", fontsize=7, color="white")
+        # Into the bar where it is high enough, else above it and its interval.
+        top = max(one.value or 0.0, one.high or 0.0)
+        place, colour_of_text = (0.02, "white") if (one.value or 0.0) >= _HIGH_ENOUGH else (top + 0.015, "black")
+        axes.text(centre, place, plain(one.value), ha="center", fontsize=7, color=colour_of_text)
         if one.low is not None and one.high is not None:
             axes.plot([centre, centre], [one.low, one.high], color="black", marker="_")
 

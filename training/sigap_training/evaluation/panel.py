@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from sigap.core.contract import Contract, Label
@@ -22,6 +24,8 @@ from sigap_training.model_folder import ModelFolder
 from sigap_training.slices import BadData
 
 _INCHES = 2.6
+_TITLE_INCHES = 0.18
+_AROUND_INCHES = 0.8
 _FILL = 0.3
 
 
@@ -64,27 +68,65 @@ class SliceView:
     truth: Packed
     found: Packed
 
+    @property
+    def height_by_width(self) -> float:
+        rows, columns = self.picture.shape
+        return rows * self.aspect / columns
 
-def draw_panel(model: ModelFolder, part: Part, path: Path, *, count: int) -> None:
-    """Draw slices that have a lesion (of a model without lesions, its first label), from best to worst.
+
+def draw_panel(model: ModelFolder, part: Part, path: Path, *, count: int) -> str:
+    """Draw slices that have a lesion, from best to worst; without any, those of the first label. Returns the label.
 
     Not picked by hand: at even steps of the ranks of their Dice, the best and the worst among them.
 
     Raises:
-        BadData: no slice has the label.
+        BadData: no slice has either.
     """
     contract = model.contract
-    label = next((label for label in contract.labels[::-1] if label.role == "lesion"), contract.labels[0])
-    views = [view for case in part.read(contract) for view in _views(model, case, label)]
+    wanted = next((label for label in contract.labels[::-1] if label.role == "lesion"), contract.labels[0])
+    label, views = wanted, _all_views(model, part, wanted)
+    if not views and wanted != contract.labels[0]:
+        label = contract.labels[0]
+        views = _all_views(model, part, label)
     if not views:
         raise BadData(f"{part.name}: no slice has {label.name}")
     chosen = spread(views, count)
-    canvas = figure.new_figure(3 * _INCHES, len(chosen) * (_INCHES + 0.3) + 0.9)
-    grid = canvas.subplots(len(chosen), 3, squeeze=False)
+    heights = [view.height_by_width * _INCHES + _TITLE_INCHES for view in chosen]
+    canvas = figure.new_figure(3 * _INCHES, sum(heights) + _AROUND_INCHES)
+    canvas.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    grid = canvas.subplots(len(chosen), 3, squeeze=False, height_ratios=heights)
     for axes, view in zip(grid, chosen, strict=True):
         _draw_row(axes, view, contract, label)
-    canvas.suptitle(_caption(model, part, label, chosen, len(views)), fontsize=8)
+    canvas.suptitle(_caption(model, part, label, chosen, len(views), wanted=wanted), fontsize=7)
+    _draw_legend(canvas, contract)
     figure.save(canvas, path)
+    return label.name
+
+
+def _all_views(model: ModelFolder, part: Part, label: Label) -> list[SliceView]:
+    return [view for case in part.read(model.contract) for view in _views(model, case, label)]
+
+
+def _draw_legend(canvas: Figure, contract: Contract) -> None:
+    """Each label's colour, below all rows."""
+    patches = []
+    for label in contract.labels:
+        red, green, blue = (part / 255 for part in label.colour)
+        patches.append(Patch(facecolor=(red, green, blue, _FILL), edgecolor=(red, green, blue), label=label.name))
+    title = "in the truth (middle) and in the answer (right)"
+    # Dark as a slice, so that light colours look as they do there.
+    legend = canvas.legend(
+        handles=patches,
+        title=title,
+        loc="outside lower center",
+        ncols=len(patches),
+        fontsize=7,
+        title_fontsize=7,
+        labelcolor="white",
+        facecolor="#303030",
+        framealpha=1,
+    )
+    legend.get_title().set_color("white")
 
 
 def spread(views: Sequence[SliceView], count: int) -> list[SliceView]:
@@ -98,7 +140,7 @@ def spread(views: Sequence[SliceView], count: int) -> list[SliceView]:
 
 
 def _views(model: ModelFolder, case: Case, label: Label) -> Iterator[SliceView]:
-    if label.name not in case.truth:
+    if label.name not in case.truth or not case.truth[label.name].any():
         return
     contract, volume = model.contract, case.volume
     labelmap = model.segment(volume, model.probabilities(volume)).labelmap
@@ -171,10 +213,13 @@ def _paint(axes: Axes, labels: NDArray[np.uint8], contract: Contract) -> None:
     axes.set_ylim(rows - 0.5, -0.5)
 
 
-def _caption(model: ModelFolder, part: Part, label: Label, chosen: Sequence[SliceView], total: int) -> str:
+def _caption(
+    model: ModelFolder, part: Part, label: Label, chosen: Sequence[SliceView], total: int, *, wanted: Label
+) -> str:
     side = "Patient's right on the left." if all(view.is_oriented for view in chosen) else "Sides as in the pictures."
+    instead = "" if label == wanted else f"No slice is known to have {wanted.name}: these have {label.name}.\n"
     return (
         f"{model.name} {model.sha256[:12]}, {part.name}: slice | truth | answer after post-processing. {side}\n"
-        f"{len(chosen)} of the {total} slices with {label.name}, at even steps of their rank by Dice, best to worst; "
-        "none picked by hand. Slices count from 0."
+        f"{instead}{len(chosen)} of the {total} slices with {label.name} (counted from 0), "
+        "at even steps of their rank by Dice, best to worst; none picked by hand."
     )

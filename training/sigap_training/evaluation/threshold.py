@@ -75,23 +75,26 @@ class ThresholdCurve:
 
 
 def draw_threshold(curve: ThresholdCurve, path: Path, *, title: str) -> None:
-    """Dice against threshold, the contract's marked."""
+    """Dice (where any case has the label) and false calls against threshold, the contract's marked."""
     canvas = figure.new_figure(5.5, 4)
     axes = canvas.subplots()
     places = np.arange(1, 256) / 255
-    axes.plot(places, curve.a_case[1:], color=figure.colour(0), label="mean of cases that have it")
-    axes.plot(places, curve.pooled[1:], color=figure.colour(1), linestyle="--", label="all voxels")
+    has_label = not np.isnan(curve.a_case[0])
+    if has_label:
+        axes.plot(places, curve.a_case[1:], color=figure.colour(0), label="Dice, mean of cases that have it")
+        axes.plot(places, curve.pooled[1:], color=figure.colour(1), linestyle="--", label="Dice, all voxels")
     if not np.isnan(curve.called_without[0]):
         axes.plot(
             places,
             curve.called_without[1:],
             color=figure.colour(2),
             linestyle="-.",
-            label="called, of cases without it",
+            label="called, of cases without it" if has_label else "called, of cases: none has it",
         )
     axes.axvline(curve.chosen, color="grey", linestyle=":", label=f"the contract's: {curve.chosen:g}")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.legend(frameon=False)
-    figure.tidy(axes, title=title, x="threshold (before post-processing)", y="Dice, share called")
+    axes.legend(framealpha=0.85, edgecolor="none")
+    names = [*(["Dice"] if has_label else []), *([] if np.isnan(curve.called_without[0]) else ["share called"])]
+    figure.tidy(axes, title=title, x="threshold (before post-processing)", y=", ".join(names))
     figure.save(canvas, path)
