@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from sigap_training.datasets import check_data, data_fingerprint, load_split
+from sigap_training.losses import Loss
 from sigap_training.recipe import Recipe
 from sigap_training.slices import UNKNOWN, BadData
 from sigap_training.splits import SplitOptions
@@ -138,6 +140,46 @@ def test_slices_with_a_yes_or_no_train_only(blood: Path) -> None:
     assert len(load_split(recipe, "valid", data=blood)) == 4
 
 
+@pytest.mark.parametrize("stated", [5, "5"])
+def test_a_patients_number_and_its_text_are_one_patient(blood: Path, stated: object) -> None:
+    document = write_coco(blood / "valid")
+    document["images"][1]["patient"] = stated
+    save_coco(blood / "valid", document)
+    (blood / "slice_labels" / "labels.csv").write_text("id,hemorrhage,patient\na,1,5\nb,0,\n")
+    with pytest.raises(BadData, match=r"patient 5 stands in two splits: a\.png in train, 2\.png in valid"):
+        check_data(_blood_recipe(), data=blood)
+
+
+@pytest.mark.parametrize("copy", ["test/3.png", "slice_labels/images/b.png"])
+def test_a_copy_of_a_picture_in_another_split_is_refused(blood: Path, copy: str) -> None:
+    shutil.copy(blood / "valid/3.png", blood / copy)
+    with pytest.raises(BadData, match=r"is a copy of .*: one picture in two splits") as caught:
+        check_data(_blood_recipe(), data=blood)
+    assert str(blood / copy) in str(caught.value)
+
+
+def test_a_copy_within_a_split_is_no_leak(blood: Path) -> None:
+    shutil.copy(blood / "train/3.png", blood / "train/4.png")
+    shutil.copy(blood / "train/3.png", blood / "slice_labels/images/b.png")
+    check_data(_blood_recipe(), data=blood)
+
+
+@pytest.mark.parametrize(("weights", "slices"), [({}, 4), ({"finding_weight": 0.1}, 6), ({"pseudo_weight": 0.1}, 6)])
+def test_slices_with_a_yes_or_no_are_read_only_where_the_loss_weighs_them(
+    blood: Path, tmp_path: Path, weights: dict[str, float], slices: int
+) -> None:
+    recipe = _blood_recipe(loss=Loss(kinds=("bce_dice",), **weights))
+    cache = tmp_path / "cache"
+    assert len(load_split(_blood_recipe(), "train", data=blood, cache=cache)) == 6
+    assert len(load_split(recipe, "train", data=blood, cache=cache)) == slices
+    (blood / "slice_labels" / "labels.csv").write_text("spoilt\n")
+    if weights:
+        with pytest.raises(BadData, match=r"labels\.csv"):
+            check_data(recipe, data=blood)
+    else:
+        check_data(recipe, data=blood)
+
+
 def _labels(recipe: Recipe, *names: str) -> Recipe:
     label = recipe.contract["labels"][0]
     contract = recipe.contract | {"labels": [label | {"name": name} for name in names], "postprocess": []}
@@ -159,7 +201,7 @@ def test_several_classes_are_as_many_channels(tmp_path: Path) -> None:
     ("multiclass", "labels", "message"),
     [
         (True, ["subdural", "epidural"], "are epidural, subdural; the model's labels are subdural, epidural"),
-        (True, ["hemorrhage"], "are epidural, subdural; the model's labels are hemorrhage"),
+        (True, ["hemorrhage"], "are epidural, subdural; the model's labels are hemorrhage.*contract.labels needs one"),
         (False, ["epidural", "subdural"], "the union of all categories is one label, the model has epidural"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def write_case(
 def write_coco(folder: Path, *, side: int = 32) -> dict[str, Any]:
     """Four images, one of each source; returns the document so that a test can spoil it.
 
+    The upper left pixel is the folder's name's: no picture is another folder's.
+
     Blood in the first two: rows 8..15 and columns 4..11, as RLE; in the first also a polygon, rows and columns 20..27.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +76,7 @@ def write_coco(folder: Path, *, side: int = 32) -> dict[str, Any]:
     for number, (source, is_weak) in enumerate(sources, 1):
         pixels = np.full((side, side), 90, np.uint8)
         pixels[blood > 0] = 200 if number < 3 else 90
+        pixels[0, 0] = zlib.crc32(folder.name.encode()) % 90
         Image.fromarray(pixels).save(folder / f"{number}.png")
         images.append(
             {
@@ -141,9 +145,9 @@ def write_roboflow(root: Path, *, side: int = 32) -> dict[str, Any]:
         {"id": 2, "name": "subdural", "supercategory": "hemorrhage"},
     ]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    for split in ("train", "valid", "test"):
+    for grey, split in enumerate(("train", "valid", "test"), 90):
         (root / split).mkdir(parents=True, exist_ok=True)
         for name in names:
-            Image.fromarray(np.full((side, side, 3), 90, np.uint8)).save(root / split / name)
+            Image.fromarray(np.full((side, side, 3), grey, np.uint8)).save(root / split / name)
         save_coco(root / split, document)
     return document

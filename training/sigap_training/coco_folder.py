@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class CocoFolder:
     Attributes:
         root: its folder.
         exports: its splits.
-        labelled: of `slice_labels/`, where there is one: they train.
+        labelled: of `slice_labels/`, where there is one and it is asked for: they train.
         subtypes: categories that are findings beside the channels.
         categories: those that are channels of their own; none: one channel is the union of all.
     """
@@ -34,8 +35,16 @@ class CocoFolder:
     categories: tuple[Category, ...]
 
     @classmethod
-    def find(cls, root: Path, *, subtypes: Sequence[str] = (), multiclass: bool = False) -> CocoFolder:
+    def find(
+        cls, root: Path, *, subtypes: Sequence[str] = (), multiclass: bool = False, with_slice_labels: bool = True
+    ) -> CocoFolder:
         """Read its lists; a split without a folder is none.
+
+        Args:
+            root: its folder.
+            subtypes: categories that are findings beside the channels.
+            multiclass: one channel for each category, instead of their union.
+            with_slice_labels: whether `slice_labels/` trains too.
 
         Raises:
             BadData: a list is broken, or with `multiclass` the splits differ in their categories.
@@ -46,7 +55,8 @@ class CocoFolder:
         if not exports:
             raise BadData(f"{root}: no train/{ANNOTATIONS} in it")
         folder = root / slice_labels.FOLDER
-        labelled = slice_labels.read_labels(folder, subtypes=subtypes) if folder.is_dir() else []
+        is_labelled = with_slice_labels and folder.is_dir()
+        labelled = slice_labels.read_labels(folder, subtypes=subtypes) if is_labelled else []
         categories = channel_categories(list(exports.values())) if multiclass else ()
         return cls(root, exports, tuple(labelled), tuple(subtypes), categories)
 
@@ -86,8 +96,8 @@ class CocoFolder:
             labels: names of the channels that the model has.
 
         Raises:
-            BadData: the categories are not the model's labels, a patient stands in two splits, or a picture or a shape
-                is broken.
+            BadData: the categories are not the model's labels, a patient or a picture stands in two splits, or a
+                picture or a shape is broken.
         """
         for split in ("train", "valid", *self.exports):
             self.export(split)
@@ -108,6 +118,17 @@ class CocoFolder:
             for picture in bar(export.pictures, f"checking {split}"):
                 picture.check()
         slice_labels.check_slice_labels(self.labelled)
+        self._refuse_copies()
+
+    def _refuse_copies(self) -> None:
+        """All that can be seen of a leak where patients are not stated."""
+        files = [(split, picture.path) for split, export in self.exports.items() for picture in export.pictures]
+        files += [("train", entry.path) for entry in self.labelled]
+        homes: dict[bytes, tuple[str, Path]] = {}
+        for split, path in bar(files, "comparing splits"):
+            home, first = homes.setdefault(hashlib.sha256(path.read_bytes()).digest(), (split, path))
+            if home != split:
+                raise BadData(f"{path} is a copy of {first}: one picture in two splits")
 
     def _refuse_labels(self, labels: Sequence[str]) -> None:
         if not self.categories and len(labels) != 1:
@@ -115,7 +136,9 @@ class CocoFolder:
         names = [category.name for category in self.categories]
         if names and list(map(_plain, names)) != list(map(_plain, labels)):
             raise BadData(
-                f"{self.root}: its categories are {', '.join(names)}; the model's labels are {', '.join(labels)}"
+                f"{self.root}: its categories are {', '.join(names)}; the model's labels are {', '.join(labels)}. "
+                f"The recipe's contract.labels needs one entry for each category, in this order, with name, role, "
+                f"parent, code, colour and thresholds, and loss.kinds one for each"
             )
 
 

@@ -39,7 +39,8 @@ def load_split(recipe: Recipe, split: str, *, data: Path | None = None, cache: P
 
     Args:
         recipe: which dataset, window and size.
-        split: `train`, `valid` or `test`. Of COCO exports `train` includes `slice_labels/` where there is one.
+        split: `train`, `valid` or `test`. Of COCO exports `train` includes `slice_labels/` where there is one, if the
+            loss weighs findings or pseudo masks: without them most of it teaches nothing.
         data: the folder, instead of the recipe's.
         cache: folder of the cache; None: everything is read into memory. A cached set is used as long as the names,
             sizes and times of the files it was read from stay the same.
@@ -58,8 +59,8 @@ def check_data(recipe: Recipe, *, data: Path | None = None) -> None:
     """Refuse data that would break a run later: all splits, headers before voxels, before anything is trained.
 
     Raises:
-        BadData: the data break their layout, a patient stands in two splits, or there is nothing to train or to
-            validate on.
+        BadData: the data break their layout, a patient or a picture stands in two splits, or there is nothing to train
+            or to validate on.
     """
     root = data or recipe.data
     if recipe.dataset == "coco":
@@ -112,4 +113,9 @@ def _coco_source(recipe: Recipe, root: Path, split: str) -> Source:
 def _coco_folder(recipe: Recipe, root: Path) -> CocoFolder:
     if recipe.split.file is not None or recipe.split.leave_out is not None:
         raise BadData(f"{root}: the folders of a COCO export are its split: no split.file, no split.leave_out")
-    return CocoFolder.find(root, subtypes=recipe.subtypes, multiclass=recipe.multiclass)
+    return CocoFolder.find(
+        root,
+        subtypes=recipe.subtypes,
+        multiclass=recipe.multiclass,
+        with_slice_labels=recipe.loss.finding_weight > 0 or recipe.loss.pseudo_weight > 0,
+    )
