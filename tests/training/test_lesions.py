@@ -45,7 +45,13 @@ def test_a_found_piece_over_two_lesions_hits_both_and_is_one_right_piece() -> No
 
 @pytest.mark.parametrize(
     ("size", "truth", "hit", "found", "false"),
-    [("all", 3, 2, 3, 1), (">= 100", 2, 2, 0, 0), ("< 100", 1, 0, 3, 1), ("100-999", 1, 1, 0, 0), (">= 1000", 1, 1, 0, 0)],
+    [
+        ("all", 3, 2, 3, 1),
+        (">= 100", 2, 2, 0, 0),
+        ("< 100", 1, 0, 3, 1),
+        ("100-999", 1, 1, 0, 0),
+        (">= 1000", 1, 1, 0, 0),
+    ],
 )
 def test_each_counts_in_its_own_size_class(size: str, truth: int, hit: int, found: int, false: int) -> None:
     seen = detect([Lesions.of(*masks())], ["a"], size)
