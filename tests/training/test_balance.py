@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sigap_training.balance import BadShares, Balance
-from sigap_training.lits import read_slices
-from sigap_training.slices import SliceSet
+from sigap_training.lits import case_entries, slice_parts
+from sigap_training.slices import SliceSet, join
 from training.tiny_data import write_lits
 
 
@@ -16,7 +16,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> SliceSet:
     """Case 0: one tumour slice, three without; case 101: four slices, tumours not told apart."""
     root = tmp_path_factory.mktemp("liver")
     write_lits(root, {"0": ("train", ["liver", "tumour"]), "101": ("train", ["liver"])})
-    return read_slices(root, "train", size=24, level_hu=100, width_hu=300)
+    return join(list(slice_parts(root, case_entries(root, "train"), size=24, level_hu=100, width_hu=300)))
 
 
 def test_shares_are_kept_on_average(slices: SliceSet) -> None:

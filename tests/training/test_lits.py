@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sigap_training import lits
-from sigap_training.slices import UNKNOWN, BadData, SliceSet
+from sigap_training.slices import UNKNOWN, BadData, SliceSet, join
 from training.tiny_data import LPS, write_case, write_lits, write_nifti
 
 BOTH = ["liver", "tumour"]
@@ -23,7 +23,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def _read(root: Path, split: str = "train") -> SliceSet:
-    return lits.read_slices(root, split, size=24, level_hu=100, width_hu=300)
+    entries = lits.case_entries(root, split)
+    return join(list(lits.slice_parts(root, entries, size=24, level_hu=100, width_hu=300)))
 
 
 def test_slices_are_windowed_and_the_liver_includes_its_tumour(root: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sigap.imaging.window import window
 from sigap_training.bars import bar
 from sigap_training.lits_cases import CASES_FILE, CaseEntry, find_cases
-from sigap_training.slices import UNKNOWN, BadData, SliceSet, fit_bytes, join
+from sigap_training.slices import UNKNOWN, BadData, SliceSet, fit_bytes
 from sigap_training.splits import AS_STATED, SplitOptions, divide
 
 BACKGROUND, LIVER, TUMOUR = 0, 1, 2
@@ -137,11 +137,6 @@ def slice_parts(
     """The slices of cases, one case at a time: all of LiTS does not fit into memory."""
     for entry in bar(entries, f"reading {root.name}"):
         yield slices_of(read_case(root, entry), size=size, level_hu=level_hu, width_hu=width_hu)
-
-
-def read_slices(root: Path, split: str, *, size: int, level_hu: float, width_hu: float) -> SliceSet:
-    """All slices of a split, in memory."""
-    return join(list(slice_parts(root, case_entries(root, split), size=size, level_hu=level_hu, width_hu=width_hu)))
 
 
 def _open_pair(root: Path, entry: CaseEntry) -> tuple[Any, Any]:
