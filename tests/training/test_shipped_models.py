@@ -23,7 +23,7 @@ class TestShippedModel:
     def test_its_config_is_its_recipes_contract(self, task: str) -> None:
         config = text_format.Parse((REPOSITORY / task / "config.pbtxt").read_text(), ModelConfig())
         contract = Contract.from_json(config.parameters["contract"].string_value)
-        assert contract == read_recipe(Path(task)).read_contract()
+        assert contract == read_recipe(Path(f"{task}-finish")).read_contract()
 
     def test_its_file_is_the_one_its_config_names(self, task: str) -> None:
         config = text_format.Parse((REPOSITORY / task / "config.pbtxt").read_text(), ModelConfig())
