@@ -64,7 +64,7 @@ class FailsWhereBright(Brightness):
         if largest == 255:
             raise RuntimeError("/secret/place")
         if largest == 254:
-            SLICES = torch.zeros([1 << 60], dtype=torch.uint8)  # noqa: N806
+            return torch.zeros([1 << 60], dtype=torch.uint8)
         middle = SLICES[:, SLICES.shape[1] // 2].float()
         return torch.stack([middle, middle], dim=1).to(torch.uint8)
 

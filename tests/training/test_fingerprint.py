@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,6 @@ def test_a_stamp_changes_with_size_and_time(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("take", [fingerprint, stamp])
-def test_a_missing_file_is_named(folder: Path, take: object) -> None:
+def test_a_missing_file_is_named(folder: Path, take: Callable[[Path, list[Path]], str]) -> None:
     with pytest.raises(BadData, match=r"gone\.txt cannot be read"):
-        take(folder, [folder / "gone.txt"])  # type: ignore[operator]
+        take(folder, [folder / "gone.txt"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -73,8 +74,8 @@ def test_any_orientation_on_disk_reads_the_same(root: Path) -> None:
     ],
     ids=["no segmentation", "no NIfTI", "half a volume", "half a segmentation", "no cases"],
 )
-def test_missing_or_broken_files_are_named(root: Path, spoil: object, message: str) -> None:
-    spoil(root)  # type: ignore[operator]
+def test_missing_or_broken_files_are_named(root: Path, spoil: Callable[[Path], object], message: str) -> None:
+    spoil(root)
     with pytest.raises(BadData, match=message):
         _read(root)
 

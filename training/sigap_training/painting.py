@@ -50,11 +50,13 @@ class Brain:
     """What lies inside the skull of one slice.
 
     Attributes:
+        picture: uint8 [S, S], the slice itself.
         depth: uint8 [S, S], distance to the skull in pixels (255 and more: 255), 0 outside.
         grey: the median of its pixels, 0..1.
         frame: float32 [3], where the head stands.
     """
 
+    picture: NDArray[np.uint8]
     depth: NDArray[np.uint8]
     grey: float
     frame: Floats
@@ -73,7 +75,7 @@ def find_brain(image: NDArray[np.uint8]) -> Brain | None:
     brain = ndimage.binary_fill_holes(regions == 1 + sizes.argmax())
     depth = ndimage.distance_transform_edt(brain)
     frame = find_frames(torch.from_numpy(image.astype(np.float32))[None] / 255)[0].numpy()
-    return Brain(np.minimum(depth, 255).astype(np.uint8), float(np.median(image[brain])) / 255, frame)
+    return Brain(image, np.minimum(depth, 255).astype(np.uint8), float(np.median(image[brain])) / 255, frame)
 
 
 class Painter:
@@ -145,7 +147,7 @@ def _moved(size: int, source: Floats, target: Floats, random: np.random.Generato
 def _shape(brain: Brain, grey: Floats, random: np.random.Generator) -> tuple[Floats, Floats]:
     """A bleed of one of the kinds, with soft edges and the grain of the picture below."""
     kind = _KINDS[int(random.choice(len(_KINDS), p=_FREQUENCIES))]
-    mask = kind(brain, grey, random) & (brain.depth > 0)
+    mask = kind(brain, random) & (brain.depth > 0)
     cover = ndimage.gaussian_filter(mask.astype(np.float32), random.uniform(0.5, 1.3))
     cover = np.where(grey < _BONE / 255, cover, 0)
     grain = grey - ndimage.gaussian_filter(grey, 2.0)
@@ -154,12 +156,12 @@ def _shape(brain: Brain, grey: Floats, random: np.random.Generator) -> tuple[Flo
     return cover.astype(np.float32), blood.astype(np.float32)
 
 
-def _crescent(brain: Brain, grey: Floats, random: np.random.Generator) -> Mask:  # noqa: ARG001 - as all kinds
+def _crescent(brain: Brain, random: np.random.Generator) -> Mask:
     """Along the skull, long and thin: subdural."""
     return _layer(brain, random, arc=random.uniform(0.35, 1.4), thickness=np.exp(random.uniform(0.5, 2.6)))
 
 
-def _lens(brain: Brain, grey: Floats, random: np.random.Generator) -> Mask:  # noqa: ARG001 - as all kinds
+def _lens(brain: Brain, random: np.random.Generator) -> Mask:
     """Along the skull, short and thick: epidural."""
     return _layer(brain, random, arc=random.uniform(0.2, 0.5), thickness=random.uniform(6, 26))
 
@@ -175,8 +177,9 @@ def _layer(brain: Brain, random: np.random.Generator, *, arc: float, thickness: 
     return layer
 
 
-def _fluid(brain: Brain, grey: Floats, random: np.random.Generator) -> Mask:
+def _fluid(brain: Brain, random: np.random.Generator) -> Mask:
     """In ventricles, cisterns or sulci: some of the dark spaces, or a part of one. Subarachnoid, intraventricular."""
+    grey = brain.picture.astype(np.float32) / 255
     smooth = ndimage.gaussian_filter(grey, 0.8)
     spaces, count = ndimage.label((smooth < brain.grey - random.uniform(0.04, 0.1)) & (brain.depth > 1))
     if count == 0:
@@ -192,7 +195,7 @@ def _fluid(brain: Brain, grey: Floats, random: np.random.Generator) -> Mask:
     return filled
 
 
-def _clot(brain: Brain, grey: Floats, random: np.random.Generator) -> Mask:  # noqa: ARG001 - as all kinds
+def _clot(brain: Brain, random: np.random.Generator) -> Mask:
     """A rounded clot within the brain, small more often than large: parenchymal, contusion."""
     size = brain.depth.shape[0]
     places = np.argwhere(brain.depth > 3)
@@ -206,7 +209,7 @@ def _clot(brain: Brain, grey: Floats, random: np.random.Generator) -> Mask:  # n
     return clot
 
 
-_KINDS: tuple[Callable[[Brain, Floats, np.random.Generator], Mask], ...] = (_crescent, _lens, _fluid, _clot)
+_KINDS: tuple[Callable[[Brain, np.random.Generator], Mask], ...] = (_crescent, _lens, _fluid, _clot)
 _FREQUENCIES = (0.4, 0.15, 0.25, 0.2)
 
 
