@@ -43,11 +43,12 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; `slices_total` is 0 until the study is decoded."""
+    """How far a run is; `slices_total` and `voxels` are 0 until the study is decoded."""
 
     stage: Stage
     slices_done: int
     slices_total: int
+    voxels: int = 0
 
 
 def run(
@@ -90,14 +91,16 @@ def run(
             check=lambda: progress(Progress("decode", 0, 0)),
         )
     volume, contract, total = study.volume, model.contract, study.volume.grid.shape[0]
+
+    def reach(stage: Stage, slices_done: int = total) -> None:
+        progress(Progress(stage, slices_done, total, volume.voxels.size))
+
     with clock.stage("infer"):
-        levels = infer(volume, model, engine, lambda done: progress(Progress("infer", done, total)))
-    progress(Progress("postprocess", total, total))
+        levels = infer(volume, model, engine, lambda done: reach("infer", done))
+    reach("postprocess")
     with clock.stage("postprocess"):
-        segmentation = postprocess.segment(
-            levels, volume, contract, check=lambda: progress(Progress("postprocess", total, total))
-        )
-    progress(Progress("measure", total, total))
+        segmentation = postprocess.segment(levels, volume, contract, check=lambda: reach("postprocess"))
+    reach("measure")
     with clock.stage("measure"):
         measurements = measure.measure(segmentation, volume, contract)
     return Result(

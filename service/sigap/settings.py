@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sigap.core.study import Limits
@@ -55,7 +56,11 @@ class Settings(BaseSettings):
     )
     data: Path = Field(
         default_factory=_default_data,
-        description="Folder for uploads and unpacked studies; each is deleted when its request ends.",
+        description="Folder for uploads, results and the database; private to its owner.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="`postgresql://user:password@host/name` for several gateways; unset: SQLite in SIGAP_DATA for one.",
     )
     auth: Literal["off"] | None = Field(
         None, description="`off`: anybody who reaches the address may use it. Keys come with a later version."
@@ -64,16 +69,25 @@ class Settings(BaseSettings):
     memory_mb: int = Field(
         6144,
         ge=3,
-        description="Memory meant for one study, in MiB, beside the model; a volume over a third of it gets 413.",
+        description="Memory meant for studies, in MiB, beside the model; a volume over a third of it gets 413.",
     )
     queue_length: int = Field(
-        8, ge=1, description="Studies that may wait or be uploaded beside the one that runs; more get 503."
+        8, ge=1, description="Studies of each priority that may wait or be uploaded beside one that runs; more get 503."
     )
     quota_gb: float = Field(
-        50.0, gt=0, allow_inf_nan=False, description="Disk space for all uploads together, in GiB; more gets 507."
+        50.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Disk space for uploads and results together, in GiB; more gets 507.",
     )
     request_timeout_s: float = Field(
         900.0, gt=0, allow_inf_nan=False, description="Longest time from a request's arrival to its answer; then 504."
+    )
+    retention_hours: float = Field(
+        24.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long an ended job keeps its result, its upload and its record.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, at least.")
 
@@ -86,6 +100,15 @@ class Settings(BaseSettings):
     @classmethod
     def _expand_home(cls, path: Path) -> Path:
         return path.expanduser()
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme != "postgresql" or not parts.path.strip("/"):
+                raise ValueError("it must look like postgresql://user:password@host:5432/name")
+        return url
 
     @model_validator(mode="after")
     def _check_address(self) -> Self:
@@ -105,9 +128,26 @@ class Settings(BaseSettings):
         return int(self.quota_gb * 1024 * _MIB)
 
     @property
+    def memory_bytes(self) -> int:
+        return self.memory_mb * _MIB
+
+    @property
+    def database_address(self) -> str | None:
+        """The URL with its password; None: SQLite."""
+        return None if self.database_url is None else self.database_url.get_secret_value()
+
+    @property
+    def retention_s(self) -> float:
+        return self.retention_hours * 3600
+
+    @property
     def limits(self) -> Limits:
-        """Caps on what an upload may unpack to."""
-        volume_bytes = self.memory_mb * _MIB // _MEMORY_PER_VOLUME_BYTE
+        """Caps on what an upload may unpack to, with all of the memory."""
+        return self.limits_within(self.memory_bytes)
+
+    def limits_within(self, memory_bytes: int) -> Limits:
+        """The same with a part of it."""
+        volume_bytes = memory_bytes // _MEMORY_PER_VOLUME_BYTE
         return Limits(volume_bytes=volume_bytes, unpacked_bytes=_UNPACKED_PER_VOLUME_BYTE * volume_bytes)
 
     def shown(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ from conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Found by others: pydicom finds its decoders by itself.
 PLUGGED_IN = {
+    "psycopg",  # SQLAlchemy finds it by the URL
     "pyjpegls",
     "pylibjpeg",
     "pylibjpeg-openjpeg",
@@ -63,7 +64,8 @@ def test_every_requirement_is_imported_or_plugged_in() -> None:
             used |= {canonicalize_name(owner) for name in names for owner in owners.get(name.split(".")[0], [])}
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = {
-        Requirement(line).name for line in PROJECT["project"]["dependencies"] + extras["torch"] + extras["training"]
+        Requirement(line).name
+        for line in PROJECT["project"]["dependencies"] + extras["postgres"] + extras["torch"] + extras["training"]
     }
     assert {canonicalize_name(name) for name in wanted} - used - {"sigap"} == PLUGGED_IN
 

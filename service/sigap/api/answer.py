@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sigap.jobs.job import Answer
+from sigap.jobs.answers import Answer
 
 _BLOCK = 1 << 18
 
 
 class AnswerResponse(Response):
-    """Streams an answer's file and closes it, which is the last of it: the file has no name any more."""
+    """Streams an answer's file and closes it, whether the client has read it or not."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, headers: Mapping[str, str] | None = None) -> None:
         self._answer = answer
         self.background = None
         self.status_code = 200
@@ -24,6 +26,7 @@ class AnswerResponse(Response):
                 "Content-Type": answer.media_type,
                 "Content-Length": str(answer.size),
                 "Content-Disposition": f'attachment; filename="{answer.filename}"',
+                **(headers or {}),
             }
         )
 

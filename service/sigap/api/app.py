@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from sigap import pipeline
-from sigap.api import documentation, information, segment
+from sigap.api import documentation, information, jobs, segment
 from sigap.api.exchange import Exchange
 from sigap.api.gateway import Gateway
 from sigap.api.manners import Manners
@@ -24,15 +24,22 @@ from sigap.engines.engine import Engine
 from sigap.settings import Settings
 
 
-def create_app(settings: Settings, engine: Engine, *, run: Callable[..., Result] = pipeline.run) -> FastAPI:
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    *,
+    run: Callable[..., Result] = pipeline.run,
+    passed: Callable[[str], None] = lambda _: None,
+) -> FastAPI:
     """Put the application together; it claims its data folder and starts its worker when it is started.
 
     Args:
         settings: read at the composition root.
         engine: whoever loaded it closes it.
         run: the pipeline; tests of the routes alone bring their own.
+        passed: told of every named point of a job's way; tests end the process there.
     """
-    gateway = Gateway(settings, engine, run)
+    gateway = Gateway(settings, engine, run, passed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +50,7 @@ def create_app(settings: Settings, engine: Engine, *, run: Callable[..., Result]
     # A redirect would build its address from the Host header, and FastAPI's own pages load from another host.
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gateway = gateway
-    for router in (segment.router, information.router, documentation.router):
+    for router in (segment.router, jobs.router, information.router, documentation.router):
         app.include_router(router)
     tasks = [model.name for model in engine.models()]
     app.openapi = cache(lambda: documentation.describe(app, tasks))  # type: ignore[method-assign]  # FastAPI's documented way

@@ -26,6 +26,10 @@ Every error is a problem of RFC 9457 with its own `type`.
 """
 _TAGS = [
     {"name": "segmentation", "description": "A study in, an answer out."},
+    {
+        "name": "jobs",
+        "description": "Every study that was sent is a job: follow it, cancel it, fetch its result again.",
+    },
     {"name": "information", "description": "Tasks, version, health and metrics."},
 ]
 

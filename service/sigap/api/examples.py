@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sigap.api.form import FIELD
-from sigap.api.problems import MEDIA_TYPE, TYPE_PREFIX
+from sigap.api.problems import MEDIA_TYPE
 from sigap.encoders.formats import FORMATS
 from sigap.encoders.report_example import REPORT_EXAMPLE
 from sigap.encoders.report_schema import GEOMETRY_SCHEMA, REPORT_SCHEMA
+from sigap.jobs.problem import TYPE_PREFIX
 
 _Json = dict[str, Any]
 

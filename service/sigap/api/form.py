@@ -17,7 +17,7 @@ from starlette.types import Receive
 
 from sigap.api.problems import HungUp, MalformedForm, NotAForm, UploadStalled
 from sigap.core.errors import DeadlineExceeded, TooLarge, UnreadableInput
-from sigap.jobs.folder import IncomingFile, JobFolder
+from sigap.jobs.folder import IncomingFile, Upload
 
 FIELD = "files"
 STALL_S = 60.0
@@ -52,9 +52,14 @@ def check_declared_size(headers: Mapping[str, str], limit_bytes: int) -> None:
     Raises:
         TooLarge: Content-Length is over the limit.
     """
-    declared = headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit_bytes:
+    if declared_size(headers) > limit_bytes:
         raise _over(limit_bytes)
+
+
+def declared_size(headers: Mapping[str, str]) -> int:
+    """What Content-Length says; 0 where it says nothing."""
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0
 
 
 async def receive_form(
@@ -114,16 +119,16 @@ def _over(limit_bytes: int) -> TooLarge:
 
 
 class UploadForm:
-    """Writes each file of a form into a job's folder, under our own names.
+    """Writes each file of a form into a job's upload, under our own names.
 
     Args:
         boundary: of the multipart body.
-        folder: where the files go.
+        upload: where the files go.
         max_files: parts, at most.
     """
 
-    def __init__(self, boundary: bytes, folder: JobFolder, *, max_files: int) -> None:
-        self._folder = folder
+    def __init__(self, boundary: bytes, upload: Upload, *, max_files: int) -> None:
+        self._upload = upload
         self._max_files = max_files
         self._file: IncomingFile | None = None
         self._headers: dict[bytes, bytes] = {}
@@ -170,7 +175,7 @@ class UploadForm:
         """
         if not self._is_ended:
             raise MalformedForm("The multipart form ends too early: its closing boundary is missing. Send it again.")
-        if not self._folder.files:
+        if not self._upload.count:
             raise UnreadableInput(f"There is no file in the form. {_HOW_TO}", slug="no-file")
 
     def close(self) -> None:
@@ -198,11 +203,11 @@ class UploadForm:
             )
         if self._headers.get(b"content-transfer-encoding", b"").strip().lower() not in _PLAIN_ENCODINGS:
             raise MalformedForm("A part of the form has a Content-Transfer-Encoding; send its bytes as they are.")
-        if len(self._folder.files) >= self._max_files:
+        if self._upload.count >= self._max_files:
             raise TooLarge(
                 f"The form has more than {self._max_files:,} files. Send one series at a time.", slug="too-many-files"
             )
-        self._file = self._folder.receive(options[b"filename"].decode("utf-8", "replace")[:_LONGEST_NAME])
+        self._file = self._upload.receive(options[b"filename"].decode("utf-8", "replace")[:_LONGEST_NAME])
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None  # noqa: S101 - headers come before data; narrows the type

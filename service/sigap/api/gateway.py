@@ -1,24 +1,36 @@
-"""What the routes share: one engine, one queue with its worker, one data folder."""
+"""What the routes share: one engine, one job store, one worker."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import structlog
+
 from sigap import pipeline
+from sigap.api.logs import where
 from sigap.api.metrics import Metrics
 from sigap.core.contract import Model
-from sigap.core.errors import EngineUnavailable
+from sigap.core.errors import EngineUnavailable, SigapError
 from sigap.core.result import Result
+from sigap.core.study import Limits
 from sigap.encoders.formats import FORMATS
 from sigap.engines.engine import Engine
-from sigap.jobs.folder import JobFolders
-from sigap.jobs.queue import JobQueue
+from sigap.jobs.answers import Answers
+from sigap.jobs.changes import Changes
+from sigap.jobs.heartbeat import Heartbeat
+from sigap.jobs.leases import Leases
+from sigap.jobs.memory import Memory, Share
+from sigap.jobs.run import Ended, Means
+from sigap.jobs.storage import storage
+from sigap.jobs.store import JobStore
 from sigap.jobs.worker import Worker
 from sigap.settings import Settings
 
 _STOP_S = 10.0
+_log = structlog.stdlib.get_logger("sigap.jobs")
 
 
 class Gateway:
@@ -28,43 +40,94 @@ class Gateway:
         settings: read at the composition root.
         engine: loaded and warm, or about to be.
         run: the pipeline; tests of the routes alone bring their own.
+        passed: told of every named point of a job's way; tests end the process there.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, run: Callable[..., Result] = pipeline.run) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        run: Callable[..., Result] = pipeline.run,
+        passed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.settings = settings
         self.engine = engine
-        self.queue = JobQueue(settings.queue_length)
-        self.folders = JobFolders(settings.data, quota_bytes=settings.quota_bytes)
-        self.metrics = Metrics(self.queue, engine.models())
-        self.model_cards = {model.name: model_card(settings.models, model) for model in engine.models()}
-        self._worker = Worker(
-            self.queue,
-            engine=engine,
-            limits=settings.limits,
-            run=run,
-            formats=FORMATS,
-            observe=self.metrics.observe,
+        self.passed = passed
+        self.storage = storage(settings.data, settings.database_address, quota_bytes=settings.quota_bytes)
+        self.data = self.storage.data
+        self.store = JobStore(self.storage, queue_length=settings.queue_length)
+        self.leases = Leases(self.storage)
+        self.changes = Changes()
+        self.is_stopping = threading.Event()
+        memory = Memory(settings.memory_bytes)
+        self.answers = Answers(
+            self.data, formats=FORMATS, memory=memory, limits=self._limits, workspace=self._workspace
         )
+        means = Means(
+            engine=engine,
+            data=self.data,
+            run=run,
+            answers=self.answers,
+            limits=self._limits,
+            workspace=self._workspace,
+            passed=passed,
+            is_stopping=threading.Event(),
+        )
+        self.worker = Worker(self.leases, means, memory=memory, changes=self.changes, observe=self._observe)
+        self._heartbeat = Heartbeat(self.leases, self.store, self.storage, retention_s=settings.retention_s)
+        self.metrics = Metrics(self.store.tally, engine.models())
+        self.model_cards = {model.name: model_card(settings.models, model) for model in engine.models()}
         self._stack = ExitStack()
 
     def open(self) -> None:
-        """Claim the data folder and start the worker.
+        """Claim what is ours alone, bring the tables forward, join the other gateways and start to work.
 
         Raises:
-            OSError: the folder cannot be used, or another process uses it.
+            OSError: the folder cannot be used; `BlockingIOError`: another gateway uses it.
+            DatabaseUnavailable: the database cannot be reached, or a newer version has written it.
         """
-        self._stack.enter_context(self.folders)
-        self._worker.start()
-        self._stack.callback(self._worker.stop, _STOP_S)
+        with ExitStack() as stack:
+            stack.enter_context(self.storage.opened())
+            self._heartbeat.start()
+            stack.callback(self._heartbeat.stop)
+            self.worker.start()
+            stack.callback(self.worker.stop, _STOP_S)
+            stack.callback(self.is_stopping.set)
+            self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Cancel what is left, and leave no file."""
+        """Put what runs back into the queue, and leave."""
         self._stack.close()
 
     def check_ready(self) -> None:
         """Raise `EngineUnavailable` where a study could not be segmented now."""
         if not self.engine.is_ready():
             raise EngineUnavailable("The models are not ready. Try again in a moment.")
+
+    def _limits(self, share: Share) -> Limits:
+        return self.settings.limits_within(share.bytes)
+
+    def _workspace(self) -> Path:
+        return self.data.workspace(self.leases.gateway)
+
+    def _observe(self, ended: Ended) -> None:
+        self.metrics.observe(ended)
+        job, findings = ended.job, ended.findings
+        fields = {
+            "task": job.task,
+            "priority": job.priority,
+            "outcome": ended.outcome,
+            "attempt": job.attempts,
+            "slices": findings.slices,
+            "verdict": findings.verdict,
+            "timings_ms": {stage: round(spent, 1) for stage, spent in findings.timings_ms.items()},
+        }
+        if ended.error is None:
+            _log.info("job", **fields)
+        elif isinstance(ended.error, SigapError):
+            _log.info("job", **fields, problem=ended.error.slug)
+        else:
+            _log.error("job", **fields, error=where(ended.error))
 
 
 def model_card(repository: Path, model: Model) -> str | None:

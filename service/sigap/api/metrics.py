@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from sigap.core.contract import Model
-from sigap.jobs.job import Job
-from sigap.jobs.queue import JobQueue
+from sigap.core.errors import SigapError
+from sigap.jobs.run import Ended
+from sigap.jobs.store import Tally
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -18,7 +21,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 class Metrics:
     """A registry of our own, so that two gateways in one process (tests) do not meet."""
 
-    def __init__(self, queue: JobQueue, models: Iterable[Model]) -> None:
+    def __init__(self, tally: Callable[[], Tally], models: Iterable[Model]) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "sigap_requests",
@@ -42,8 +45,20 @@ class Metrics:
             ["task", "detected"],
             registry=registry,
         )
-        Gauge("sigap_queue_length", "Studies that wait", registry=registry).set_function(lambda: queue.waiting)
-        Gauge("sigap_running", "Studies being worked on", registry=registry).set_function(lambda: queue.running)
+        self._waits = Histogram(
+            "sigap_job_wait_seconds",
+            "From a job's arrival to its first run",
+            ["task", "priority"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._runs = Counter(
+            "sigap_job_runs",
+            "Runs of jobs by what they came to; postponed: tried again later, dead: a dead letter",
+            ["task", "outcome"],
+            registry=registry,
+        )
+        registry.register(_Queue(tally))
         info = Gauge(
             "sigap_model_info", "1 for each model that answers", ["task", "version", "sha256"], registry=registry
         )
@@ -54,9 +69,12 @@ class Metrics:
         """`task` and `encoding` are None where the request named none of ours."""
         self._requests.labels(task or "unknown", encoding or "unknown", str(status)).inc()
 
-    def observe(self, job: Job) -> None:
-        """Count what an ended job found and how long its stages took."""
-        task, findings = job.request.task, job.findings
+    def observe(self, ended: Ended) -> None:
+        """Count what a run came to, what it found and how long its stages took."""
+        job, task, findings = ended.job, ended.job.task, ended.findings
+        self._runs.labels(task, ended.outcome).inc()
+        if job.attempts == 1 and job.started_at is not None:
+            self._waits.labels(task, job.priority).observe(max(0.0, job.started_at - job.created_at))
         for stage, spent_ms in findings.timings_ms.items():
             self._stages.labels(task, stage).observe(spent_ms / 1000)
         self._slices.labels(task).inc(findings.slices)
@@ -70,3 +88,29 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self._registry)
+
+
+class _Queue(Collector):
+    """The job store's counts, asked for when Prometheus asks; nothing while the database is away."""
+
+    def __init__(self, tally: Callable[[], Tally]) -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            tally = self._tally()
+        except SigapError:
+            return
+        jobs = GaugeMetricFamily("sigap_jobs", "Jobs in the store", labels=["state", "priority"])
+        for (state, priority), count in tally.jobs.items():
+            jobs.add_metric([state, priority], count)
+        oldest = GaugeMetricFamily("sigap_oldest_job_seconds", "Age of the oldest waiting job", labels=["priority"])
+        for priority, age_s in tally.oldest_s.items():
+            oldest.add_metric([priority], age_s)
+        yield jobs
+        yield oldest
+        yield GaugeMetricFamily("sigap_stored_bytes", "Uploads and results, as counted for the quota", tally.used_bytes)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing: registering must not ask a database that is not open yet."""
+        return iter(())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,24 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sigap.core.errors import (
-    BadParameter,
-    DeadlineExceeded,
-    EngineUnavailable,
-    GeometryRefused,
-    InputError,
-    QueueFull,
-    SigapError,
-    StorageFull,
-    TooLarge,
-    UnknownTask,
-    UnsupportedFormat,
-)
+from sigap.core.errors import BadParameter, DatabaseUnavailable, EngineUnavailable, QueueFull, SigapError
+from sigap.jobs.problem import STATUSES as JOB_STATUSES
+from sigap.jobs.problem import TYPE_PREFIX, describe, problem_document
 
 MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:sigap:problem:"
-_ENGINE_RETRY_AFTER_S = 10
-_INTERNAL = "Something went wrong inside the server. Tell its administrator the request id."
+_RETRY_AFTER_S = 10
 
 
 class MalformedForm(SigapError):
@@ -61,53 +50,33 @@ class HungUp(SigapError):
     slug = "hung-up"
 
 
-# The first class that fits decides; what stands nowhere is our own fault and says nothing about itself.
-STATUSES: tuple[tuple[type[Exception], int], ...] = (
+STATUSES: tuple[tuple[type[SigapError], int], ...] = (
     (MalformedForm, HTTPStatus.BAD_REQUEST),
     (HungUp, 499),  # no status of HTTP's: nobody is there to read it, but logs and metrics count it (nginx's number)
-    (UnknownTask, HTTPStatus.NOT_FOUND),
     (NotAcceptable, HTTPStatus.NOT_ACCEPTABLE),
     (UploadStalled, HTTPStatus.REQUEST_TIMEOUT),
-    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (NotAForm, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
-    (UnsupportedFormat, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
-    (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (QueueFull, HTTPStatus.SERVICE_UNAVAILABLE),
-    (EngineUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-    (DeadlineExceeded, HTTPStatus.GATEWAY_TIMEOUT),
-    (StorageFull, HTTPStatus.INSUFFICIENT_STORAGE),
+    *JOB_STATUSES,
 )
 
 
-def respond(request: Request, error: Exception) -> Response:
+def respond(request: Request, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """Answer any error; one that stands in no table says nothing about itself."""
-    status = next((status for kind, status in STATUSES if isinstance(error, kind)), None)
-    if status is None or not isinstance(error, SigapError):
-        return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", _INTERNAL)
-    extensions = {"geometry": error.verdict.as_json()} if isinstance(error, GeometryRefused) else {}
-    return problem(request, status, error.slug, error.message, headers=_retry_after(error), **extensions)
+    return answer_problem(request, describe(error, STATUSES), {**_retry_after(error), **(headers or {})})
 
 
 def problem(
-    request: Request,
-    status: int,
-    slug: str,
-    detail: str,
-    *,
-    headers: dict[str, str] | None = None,
-    **extensions: Any,
+    request: Request, status: int, slug: str, detail: str, *, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """A problem of HTTP's own."""
+    return answer_problem(request, problem_document(slug, status, detail), headers)
+
+
+def answer_problem(request: Request, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """A problem response; its `instance` is the request's id, the same as in X-Request-ID and the logs."""
-    request.state.log["problem"] = slug
-    document = {
-        "type": TYPE_PREFIX + slug,
-        "title": slug.replace("-", " ").capitalize(),
-        "status": int(status),
-        "detail": detail,
-        "instance": f"urn:uuid:{request.state.request_id}",
-        **extensions,
-    }
-    return Response(json.dumps(document, allow_nan=False), int(status), headers, MEDIA_TYPE)
+    request.state.log["problem"] = document["type"].removeprefix(TYPE_PREFIX)
+    whole = {**document, "instance": f"urn:uuid:{request.state.request_id}"}
+    return Response(json.dumps(whole, allow_nan=False), document["status"], headers, MEDIA_TYPE)
 
 
 async def on_sigap_error(request: Request, error: Exception) -> Response:
@@ -146,4 +115,4 @@ def _sentence(fault: Any) -> str:
 def _retry_after(error: Exception) -> dict[str, str]:
     if isinstance(error, QueueFull):
         return {"Retry-After": str(error.retry_after_s)}
-    return {"Retry-After": str(_ENGINE_RETRY_AFTER_S)} if isinstance(error, EngineUnavailable) else {}
+    return {"Retry-After": str(_RETRY_AFTER_S)} if isinstance(error, (EngineUnavailable, DatabaseUnavailable)) else {}

@@ -1,30 +1,33 @@
-"""POST /segment/{task}: a study goes in, an answer comes out."""
+"""POST /segment/{task}: a study goes in, becomes a job, and its answer comes out."""
 
 import asyncio
+import json
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive
 
 from sigap.api.answer import AnswerResponse
 from sigap.api.examples import SEGMENT_BODY, SEGMENT_RESPONSES
-from sigap.api.form import UploadForm, boundary_of, check_declared_size, receive_form
+from sigap.api.form import UploadForm, boundary_of, check_declared_size, declared_size, receive_form
 from sigap.api.formats import choose
 from sigap.api.gateway import Gateway
 from sigap.api.parameters import SegmentOptions, check_query
-from sigap.api.problems import HungUp
-from sigap.core.errors import BadParameter, DeadlineExceeded
-from sigap.jobs.folder import JobFolder
-from sigap.jobs.job import Answer, Job
-from sigap.jobs.job import Request as JobRequest
+from sigap.api.problems import HungUp, answer_problem, respond
+from sigap.api.waiting import wait_for_end
+from sigap.core.errors import BadParameter, DeadlineExceeded, JobStateForbids, SigapError
+from sigap.jobs.folder import Upload
+from sigap.jobs.job import Job, Order
+from sigap.jobs.store import Accepted
 
 router = APIRouter(tags=["segmentation"])
+_LONGEST_KEY = 255
 
 
 @router.post(
@@ -38,10 +41,23 @@ async def segment(
     request: Request,
     task: Annotated[str, Path(description="A task of GET /models.")],
     options: Annotated[SegmentOptions, Query()],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=_LONGEST_KEY,
+            description="Names this request: the study is segmented once, however often the request is sent.",
+        ),
+    ] = None,
+    prefer: Annotated[
+        str | None, Header(description="`respond-async`: answer 202 with the job as soon as the study is safe on disk.")
+    ] = None,
 ) -> Response:
     """Upload one study, as a NIfTI file, DICOM files or a zip of them, a PNG or a JPEG, and wait for the answer.
 
-    All that can be refused is refused before the first byte is read. The upload is deleted when the request ends.
+    All that can be refused is refused before the first byte is read. The study becomes a job of /jobs, which keeps the
+    upload and the result for a day. The same study, task and options are answered with the kept result, unless
+    `Cache-Control: no-cache` asks for a new run.
     """
     gateway: Gateway = request.app.state.gateway
     deadline = time.monotonic() + gateway.settings.request_timeout_s
@@ -54,89 +70,107 @@ async def segment(
     request.state.log["format"] = encoding
     boundary = boundary_of(request.headers)
     check_declared_size(request.headers, gateway.settings.max_upload_bytes)
-    gateway.check_ready()
-    wanted = JobRequest(
+    is_async = "respond-async" in _tokens(prefer)
+    if not is_async:
+        gateway.check_ready()
+    order = Order(
         task=model.name,
-        format=encoding,
         priority=options.priority or model.contract.priority,
         options=options.run_options(),
-        deadline=deadline,
+        is_fresh="no-cache" in _tokens(request.headers.get("cache-control")),
+        idempotency_key=idempotency_key,
     )
-    return AnswerResponse(await _answer(gateway, request, wanted, boundary))
+    accepted = await _bring_in(gateway, request, order, _Body(boundary, declared_size(request.headers), deadline))
+    if is_async:
+        return _accepted(accepted.job)
+    return await _answer(gateway, request, accepted.job, encoding, deadline, is_keyed=idempotency_key is not None)
 
 
-async def _answer(gateway: Gateway, request: Request, wanted: JobRequest, boundary: bytes) -> Answer:
-    """Upload, queue and wait. The place in the queue and the files are given back whatever happens."""
-    place = gateway.queue.enter()
-    ended = asyncio.Event()
+@dataclass(frozen=True)
+class _Body:
+    """What is known of a request's body before it is read; the deadline is on `time.monotonic`'s clock."""
+
+    boundary: bytes
+    declared_size: int
+    deadline: float
+
+
+async def _bring_in(gateway: Gateway, request: Request, order: Order, body: _Body) -> Accepted:
+    """Make a job of the upload. Where that fails, its place in the queue and its files are given back."""
+    enter = partial(gateway.store.enter, order, gateway=gateway.leases.gateway, size=body.declared_size)
+    job_id = await run_in_threadpool(enter)
     try:
-        folder = await _upload(gateway, request.receive, boundary, wanted.deadline)
-    except BaseException:
-        place.leave()
-        raise
-    request.state.log["files"] = len(folder.files)
-    job = Job(wanted, folder, _from_any_thread(ended.set))
-    gateway.queue.put(job, place)
-    try:
-        await _wait(ended, request.receive, wanted.deadline)
+        gateway.passed("entered")
+        sha256 = await _upload(gateway, request, job_id, body)
+        gateway.passed("stored")
+        fingerprint = order.fingerprint(sha256, gateway.engine.model(order.task))
+        accepted = await run_in_threadpool(gateway.store.accept, job_id, order, fingerprint)
     except BaseException:
         # In a thread, since it deletes files; shielded, since this task itself may be the one that is cancelled.
-        await asyncio.shield(run_in_threadpool(gateway.queue.cancel, job))
+        with suppress(SigapError):
+            await asyncio.shield(run_in_threadpool(gateway.store.abandon, job_id))
         raise
-    request.state.log.update(job.log_fields())
-    if job.error is not None:
-        raise job.error
-    assert job.answer is not None  # noqa: S101 - a job ends with one of the two; narrows the type
-    return job.answer
+    gateway.passed("accepted")
+    gateway.worker.wake()
+    request.state.log["reused"] = accepted.job.is_reused
+    return accepted
 
 
-async def _upload(gateway: Gateway, receive: Receive, boundary: bytes, deadline: float) -> JobFolder:
-    folder = await run_in_threadpool(gateway.folders.create)
+async def _upload(gateway: Gateway, request: Request, job_id: str, body: _Body) -> str:
+    reserve = partial(gateway.store.reserve, job_id)
+    upload = await run_in_threadpool(Upload, gateway.data.job(job_id), reserve, body.declared_size)
+    form = UploadForm(body.boundary, upload, max_files=gateway.settings.limits.members)
     try:
-        form = UploadForm(boundary, folder, max_files=gateway.settings.limits.members)
-        try:
-            limit_bytes = gateway.settings.max_upload_bytes
-            await receive_form(receive, form, limit_bytes=limit_bytes, deadline=deadline)
-        finally:
-            form.close()
-    except BaseException:
-        await asyncio.shield(run_in_threadpool(folder.remove))
+        limit_bytes = gateway.settings.max_upload_bytes
+        await receive_form(request.receive, form, limit_bytes=limit_bytes, deadline=body.deadline)
+        request.state.log["files"] = upload.count
+        return await run_in_threadpool(upload.complete)
+    finally:
+        form.close()
+        await asyncio.shield(run_in_threadpool(upload.close))
+
+
+def _accepted(job: Job) -> Response:
+    headers = {"Location": f"/jobs/{job.id}", "Preference-Applied": "respond-async"}
+    return Response(json.dumps(job.as_json()), 202, headers, "application/json")
+
+
+async def _answer(
+    gateway: Gateway, request: Request, job: Job, encoding: str, deadline: float, *, is_keyed: bool
+) -> Response:
+    """Wait for the job and give its result. A client that hangs up cancels it, unless somebody may still want it."""
+    gateway.answers.expect(job.id, encoding)
+    try:
+        ended = await wait_for_end(gateway, job.id, request.receive, deadline)
+        return await answer_job(gateway, request, ended, encoding)
+    except HungUp:
+        if not is_keyed and not gateway.changes.watchers(job.id):
+            with suppress(SigapError):
+                await asyncio.shield(run_in_threadpool(gateway.store.cancel, job.id))
         raise
-    return folder
+    except DeadlineExceeded as error:
+        return respond(request, error, {"Location": f"/jobs/{job.id}"})
+    finally:
+        gateway.answers.forget(job.id, encoding)
 
 
-async def _wait(ended: asyncio.Event, receive: Receive, deadline: float) -> None:
-    """Wait for a job's end.
+async def answer_job(gateway: Gateway, request: Request, job: Job, encoding: str) -> Response:
+    """A job's result in one format, or why there is none.
 
     Raises:
-        HungUp: the client closed the connection.
-        DeadlineExceeded: the deadline has passed.
+        JobStateForbids: it has not ended, or was cancelled.
     """
-    end, gone = asyncio.create_task(ended.wait()), asyncio.create_task(_hang_up(receive))
-    try:
-        left = max(0.0, deadline - time.monotonic())
-        await asyncio.wait({end, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        end.cancel()
-        gone.cancel()
-    if ended.is_set():
-        return
-    if gone.done():
-        raise HungUp("The client closed the connection.")
-    raise DeadlineExceeded("The study took longer than this server allows. Send a smaller one, or try again later.")
+    if job.problem is not None:
+        return answer_problem(request, job.problem)
+    if job.state != "succeeded":
+        words = (
+            "was cancelled: send the study again" if job.state == "cancelled" else "has no result yet: ask again later"
+        )
+        raise JobStateForbids(f"The job {words}.", state=job.state)
+    answer = await run_in_threadpool(gateway.answers.give, job, encoding)
+    gateway.passed("answering")
+    return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?format={encoding}"})
 
 
-async def _hang_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _from_any_thread(notify: Callable[[], None]) -> Callable[[], None]:
-    """Let the worker's thread call into this loop; a loop that is gone has nobody left to tell."""
-    loop = asyncio.get_running_loop()
-
-    def call() -> None:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(notify)
-
-    return call
+def _tokens(header: str | None) -> set[str]:
+    return {part.partition(";")[0].strip().lower() for part in (header or "").split(",")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -11,8 +12,10 @@ import uvicorn
 from sigap import __version__
 from sigap.api import logs
 from sigap.api.app import create_app
+from sigap.api.gateway import Gateway
+from sigap.core.errors import DatabaseUnavailable
 from sigap.engines.torchscript import TorchScriptEngine
-from sigap.jobs.folder import JobFolders
+from sigap.jobs.storage import storage
 from sigap.settings import Settings, SettingsError
 
 # Requests that run get this long to end after SIGTERM; orchestrators kill after some 30 seconds.
@@ -29,15 +32,16 @@ def serve(settings: Settings) -> None:
         SettingsError: the data folder or the address cannot be used.
         ModelError: the model repository cannot be used.
     """
-    _check_data(settings)
+    _check_storage(settings)
     logs.configure(settings.log_level)
     log = structlog.stdlib.get_logger("sigap.server")
     engine = TorchScriptEngine.load(settings.models)
     try:
         models = {model.name: model.version for model in engine.models()}
         log.info("models ready", models=models, engine=engine.name, version=__version__)
+        app = create_app(settings, engine)
         config = uvicorn.Config(
-            create_app(settings, engine),
+            app,
             host=settings.host,
             port=settings.port,
             access_log=False,
@@ -46,7 +50,7 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=_GRACE_S,
             ws="none",
         )
-        server = uvicorn.Server(config)
+        server = _Server(config, app.state.gateway)
         # Once stopped, uvicorn raises the signal again: SIGTERM would skip what stands below, SIGINT print a traceback.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
@@ -57,15 +61,30 @@ def serve(settings: Settings) -> None:
         engine.close()
 
 
-def _check_data(settings: Settings) -> None:
+class _Server(uvicorn.Server):
+    """Tells the gateway at once that it is being stopped: event streams would else hold the server up."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._gateway.is_stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def _check_storage(settings: Settings) -> None:
     """Find out in a sentence, before the models are loaded, what would otherwise end the start with a traceback."""
     try:
-        with JobFolders(settings.data, quota_bytes=settings.quota_bytes):
+        with storage(settings.data, settings.database_address, quota_bytes=settings.quota_bytes).opened():
             return
     except BlockingIOError as error:
         raise SettingsError(
-            "SIGAP_DATA is in use by another server. Stop it, or give this one its own folder."
+            "SIGAP_DATA is in use by another gateway, and SQLite serves only one. Give this one its own folder, or set "
+            "SIGAP_DATABASE_URL for all of them to one PostgreSQL database: then they share the folder and the work."
         ) from error
+    except DatabaseUnavailable as error:
+        raise SettingsError(f"SIGAP_DATABASE_URL or SIGAP_DATA: {error.message}") from error
     except OSError as error:
         raise SettingsError(
             f"SIGAP_DATA cannot be used: {error.strerror}. Name a folder that can be written to."

@@ -6,12 +6,17 @@
     │   ├── TooLarge              over a cap on bytes, members, pixels or memory
     │   ├── UnreadableInput       empty, truncated, unsafe, or of two kinds
     │   ├── BadParameter          an option that is unknown or makes no sense
+    │   ├── KeyReused             an Idempotency-Key that names another request
     │   └── GeometryRefused       readable, but a number from it could not be trusted
     ├── UnknownTask               no model of that name
     ├── ModelError                a model folder that breaks the contract
     ├── EngineUnavailable         the engine cannot answer now
     ├── QueueFull                 too much work is waiting
     ├── StorageFull               no room on disk for what was sent
+    ├── DatabaseUnavailable       the job store cannot be reached
+    │   └── DatabaseTooNew        it was written by a newer version
+    ├── UnknownJob                no job of that id, or erased
+    ├── JobStateForbids           a job's state does not allow what was asked
     ├── DeadlineExceeded          the request's time is over
     └── Cancelled                 nobody waits for the answer any more
 
@@ -113,6 +118,43 @@ class StorageFull(SigapError):
     """The disk, or the part of it that uploads may take, is full."""
 
     slug = "storage-full"
+
+
+class DatabaseUnavailable(SigapError):
+    """The job store cannot be reached now."""
+
+    slug = "database-unavailable"
+
+
+class DatabaseTooNew(DatabaseUnavailable):
+    """A newer version of Sigap has written the job store."""
+
+    slug = "database-too-new"
+
+
+class UnknownJob(SigapError):
+    """There is no job of that id, or it was erased."""
+
+    slug = "unknown-job"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such job. It may have been erased, or its time was over.")
+
+
+class JobStateForbids(SigapError):
+    """What was asked does not go with the job's state."""
+
+    slug = "job-state"
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class KeyReused(InputError):
+    """An Idempotency-Key names one request, and this is another."""
+
+    slug = "idempotency-key-reused"
 
 
 class DeadlineExceeded(SigapError):

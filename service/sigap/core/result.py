@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sigap import __version__
 from sigap.core.contract import Model
 from sigap.core.measurement import Measurements
 from sigap.core.segmentation import Notice, Segmentation
@@ -23,6 +24,7 @@ class Result:
         options: what the client asked for beyond the defaults, in JSON types.
         created: when, with a time zone.
         timings_ms: of the stages so far; `encode` and `total` are added by whoever writes the report.
+        sigap_version: whose numbers they are; one that is kept may be written down by a later version.
     """
 
     study: Study
@@ -34,3 +36,4 @@ class Result:
     options: Mapping[str, Any]
     created: datetime
     timings_ms: Mapping[str, float]
+    sigap_version: str = __version__

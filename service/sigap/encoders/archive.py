@@ -6,11 +6,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from sigap.core.result import Result
+from sigap.encoders.report import timed
 
 _COMPRESSED = (".gz", ".png")
 # The earliest date that a zip can hold: equal answers give equal bytes.
@@ -25,20 +25,15 @@ def write_archive(result: Result, path: Path, *, members: Mapping[str, Callable[
         result: what all of them say.
         path: of the zip; its folder must have room for one more member, uncompressed.
         members: what writes each file, by name, in order. Each sees as `encode` what those before it took, so the
-        report
-            comes last.
+            report comes last.
     """
     started = time.perf_counter()
     with ZipFile(path, "w") as archive, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         for name, write in members.items():
             file = Path(folder) / name
-            write(_timed(result, (time.perf_counter() - started) * 1000), file)
+            write(timed(result, encode_ms=(time.perf_counter() - started) * 1000), file)
             _add(archive, file)
             file.unlink()
-
-
-def _timed(result: Result, encode_ms: float) -> Result:
-    return replace(result, timings_ms={**result.timings_ms, "encode": result.timings_ms.get("encode", encode_ms)})
 
 
 def _add(archive: ZipFile, file: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
-from sigap import __version__
 from sigap.core.result import Result
 from sigap.encoders.labels import labelmap_of, legend, meaning
 
@@ -36,7 +35,7 @@ def _info(result: Result) -> dict[str, Any]:
         "description": f"Sigap {result.model.name}, research use only. Category ids are labelmap values: "
         f"{legend(result.model.contract)}. Pixels and slices as stored, slices counted from 0.",
         "version": f"{result.model.name} {result.model.version}",
-        "contributor": f"sigap {__version__}",
+        "contributor": f"sigap {result.sigap_version}",
         "year": result.created.year,
         "date_created": result.created.isoformat(),
     }

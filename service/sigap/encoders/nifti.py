@@ -1,23 +1,23 @@
-"""The mask as NIfTI: a uint8 labelmap with one voxel for each of the input's."""
+"""The mask as NIfTI, a uint8 labelmap with one voxel for each of the input's; what it shares with the scan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from isal import isal_zlib
 from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
-from sigap.core.contract import Contract
 from sigap.core.grid import Grid
 from sigap.core.result import Result
 from sigap.core.segmentation import Notice
-from sigap.core.study import NiftiFrame, Volume
+from sigap.core.study import NiftiFrame, Study, Volume
+from sigap.encoders.gzipped import write_gzip
 from sigap.encoders.labels import labelmap_of, legend
 
 # What places an image in space; copied as stored, so that a mask's affine is the input's to the last bit.
@@ -26,7 +26,6 @@ _FRAME_FIELDS = (
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z"),
 )
-_GZIP_WINDOW_BITS = 16 + 15
 _NIFTI1_BYTES = 348
 _NIFTI1_LONGEST_AXIS = 32767
 _SCANNER = 1
@@ -49,27 +48,39 @@ def affine_notice(volume: Volume) -> Notice | None:
 
 
 def write_nifti(result: Result, path: Path) -> None:
-    """Write the labelmap as `.nii.gz`, plane by plane; equal results give equal bytes.
+    """Write the labelmap as `.nii.gz`; equal results give equal bytes.
+
+    Raises:
+        ValueError: the labelmap or the input's header does not fit the volume.
+    """
+    write_on_grid(labelmap_of(result), result.study, path, intent="label", description=legend(result.model.contract))
+
+
+def write_on_grid(
+    voxels: NDArray[Any], study: Study, path: Path, *, intent: Literal["none", "label"], description: str
+) -> None:
+    """Write one value for each of a study's voxels as `.nii.gz`, plane by plane.
 
     A NIfTI input keeps its stored axes, shape, affine, codes and byte order. Other input is stored (column, row,
     slice): DICOM with its positions in RAS; PNG and JPEG with both codes 0 and, where no spacing is known, 1 in unknown
     units.
 
+    Args:
+        voxels: (slices, rows, columns) of the study's volume, in the type that is to be stored.
+        study: whose geometry the file gets.
+        path: of the file.
+        intent: NIfTI's own word for what the values are.
+        description: goes into `descrip`, as much of it as has room.
+
     Raises:
-        ValueError: the labelmap or the input's header does not fit the volume.
+        ValueError: the input's header does not fit the volume.
     """
-    grid, frame = result.study.volume.grid, result.study.origin.nifti
-    labelmap = labelmap_of(result)
+    grid, frame = study.volume.grid, study.origin.nifti
     header = _header_on(frame, grid) if frame else _header_of(grid)
-    _describe(header, result.model.contract)
-    axes = frame.axes if frame else (2, 1, 0)
-    # Its gzip header names no file and no time.
-    stream = isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, _GZIP_WINDOW_BITS)
-    with path.open("wb") as file:
-        file.write(stream.compress(header.binaryblock + _NO_EXTENSIONS))
-        for block in _fortran_blocks(labelmap.transpose(np.argsort(axes))):
-            file.write(stream.compress(block))
-        file.write(stream.flush())
+    _describe(header, voxels.dtype, intent, description)
+    stored = voxels.transpose(np.argsort(frame.axes if frame else (2, 1, 0)))
+    head = header.binaryblock + _NO_EXTENSIONS
+    write_gzip(path, chain([head], _fortran_blocks(stored, header.get_data_dtype())))
 
 
 def affine_ras(grid: Grid) -> NDArray[np.float64] | None:
@@ -131,17 +142,17 @@ def _can_say(header: Any, affine: NDArray[np.float64]) -> bool:
     return bool(error_mm <= _QFORM_ERROR_MM)
 
 
-def _describe(header: Any, contract: Contract) -> None:
-    header.set_data_dtype(np.uint8)
+def _describe(header: Any, dtype: np.dtype[Any], intent: str, description: str) -> None:
+    header.set_data_dtype(dtype)
     header["magic"] = header.single_magic
     header["vox_offset"] = header.single_vox_offset
     header["scl_slope"], header["scl_inter"] = 1, 0
-    header["descrip"] = legend(contract).encode("ascii", "replace")[: header["descrip"].dtype.itemsize - 1]
-    header.set_intent("label")
+    header["descrip"] = description.encode("ascii", "replace")[: header["descrip"].dtype.itemsize - 1]
+    header.set_intent(intent)
 
 
-def _fortran_blocks(stored: NDArray[np.uint8]) -> Iterator[bytes]:
-    """Bytes of `[i, j, k]`, i fastest, some planes at a time."""
-    planes = max(1, _PLANES_BYTES // max(1, stored.shape[0] * stored.shape[1]))
+def _fortran_blocks(stored: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """Bytes of `[i, j, k]`, i fastest, some planes at a time, in the file's own byte order."""
+    planes = max(1, _PLANES_BYTES // max(1, stored.shape[0] * stored.shape[1] * dtype.itemsize))
     for first in range(0, stored.shape[2], planes):
-        yield stored[:, :, first : first + planes].tobytes(order="F")
+        yield stored[:, :, first : first + planes].astype(dtype, copy=False).tobytes(order="F")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sigap import __version__
 from sigap.core.measurement import Hounsfield, LabelMeasure, Lesion
 from sigap.core.result import Result
 from sigap.core.study import Origin
 from sigap.encoders.finding import finding
 
 SCHEMA = "sigap.report/1"
-_STAGES = ("decode", "infer", "postprocess", "measure")
+_STAGES = ("decode", "infer", "postprocess", "measure", "encode")
 
 
 def write_report(result: Result, path: Path) -> None:
@@ -48,8 +48,16 @@ def report(result: Result) -> dict[str, Any]:
         "measures": dict(result.measurements.measures),
         "provenance": _provenance(result),
     }
-    document["timings_ms"] = _timings(result, encode_ms=(time.perf_counter() - started) * 1000)
+    spent_ms = timed(result, encode_ms=(time.perf_counter() - started) * 1000).timings_ms
+    document["timings_ms"] = {stage: spent_ms.get(stage) for stage in (*_STAGES, "total")}
     return document
+
+
+def timed(result: Result, *, encode_ms: float) -> Result:
+    """The same with `encode` and `total` in its timings; where they stand already they stay."""
+    spent_ms = {"encode": encode_ms, **result.timings_ms}
+    total_ms = sum(spent_ms[stage] for stage in _STAGES if stage in spent_ms)
+    return replace(result, timings_ms={"total": total_ms, **spent_ms})
 
 
 def input_entry(
@@ -110,18 +118,10 @@ def _hounsfield(hu: Hounsfield | None) -> dict[str, float] | None:
 def _provenance(result: Result) -> dict[str, Any]:
     contract = result.model.contract
     return {
-        "sigap_version": __version__,
+        "sigap_version": result.sigap_version,
         "engine": result.engine,
         "created": result.created.isoformat(),
         "options": dict(result.options),
         "thresholds": {label.name: list(label.thresholds) for label in contract.labels},
         "postprocess": [step.as_json() for step in contract.postprocess],
     }
-
-
-def _timings(result: Result, *, encode_ms: float) -> dict[str, float | None]:
-    spent = result.timings_ms
-    timings = {stage: spent.get(stage) for stage in _STAGES}
-    timings["encode"] = spent.get("encode", encode_ms)
-    timings["total"] = spent.get("total", sum(time_ms for time_ms in timings.values() if time_ms is not None))
-    return timings

@@ -1,154 +1,238 @@
-"""Where a job's files lie: one folder for each, deleted with everything in it when the job ends."""
+"""The data folder: a job's files, each job's in a folder of its own, and what runs make on their way."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from sigap.core.errors import StorageFull
+from sigap.core.errors import StorageFull, UnreadableInput
 from sigap.core.study import InputFile, combined_sha256
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Bytes that a body of unknown length gets at a time.
+_STEP = 64 << 20
+_SYNC_THREADS = 8
+_MANIFEST = "manifest.json"
 
 
-class JobFolders:
-    """The folder `jobs` under SIGAP_DATA: private to its owner, used by one process at a time.
+class DataFolder:
+    """SIGAP_DATA: `jobs/<id>` for uploads and results, `work/<gateway>` for what a run unpacks. Private to its owner.
 
-    Jobs live in this process (durable ones: a later version), so whatever lies there at start was left by a dead one.
+    Args:
+        path: made where it is missing.
     """
 
-    def __init__(self, data: Path, *, quota_bytes: int) -> None:
-        self._data = data
-        self._root = data / "jobs"
-        self._quota_bytes = quota_bytes
-        self._used_bytes = 0
-        self._lock = threading.Lock()
-        self._claim: int | None = None
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._jobs = path / "jobs"
+        self._work = path / "work"
 
-    def __enter__(self) -> Self:
-        """Claim the folder and clear it.
+    def prepare(self) -> None:
+        """Make what is missing.
 
         Raises:
-            OSError: it cannot be made or written to; `BlockingIOError`: another process uses it.
+            OSError: it cannot be made or written to.
         """
-        self._data.mkdir(parents=True, exist_ok=True)
-        self._root.mkdir(mode=0o700, exist_ok=True)
-        self._root.chmod(0o700)
-        self._claim = os.open(self._data / "jobs.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._jobs, self._work):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.path, self._jobs, self._work):
+            folder.chmod(0o700)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other gateways out, as SQLite needs it.
+
+        Raises:
+            BlockingIOError: another gateway uses the folder.
+        """
+        claim = os.open(self.path / "jobs.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._give_up()
-            raise
-        for leftover in self._root.iterdir():
-            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        return self
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(claim)
 
-    def __exit__(self, *_: object) -> None:
-        self._give_up()
+    def job(self, folder_id: str) -> JobFolder:
+        """A job's folder, which may not be there."""
+        return JobFolder(self._jobs / folder_id)
 
-    def create(self) -> JobFolder:
-        """A new, empty folder under a name that cannot be guessed."""
+    def remove(self, folder_ids: Iterable[str]) -> None:
+        """Delete the folders of jobs that the store knows no more."""
+        for folder_id in folder_ids:
+            self.job(folder_id).remove()
+
+    def workspace(self, gateway: str) -> Path:
+        """A new, empty folder for what is unpacked or made on the way."""
+        path = self._work / gateway / secrets.token_hex(8)
         with no_room_means_full():
-            return JobFolder(self, self._root / secrets.token_hex(16))
+            path.mkdir(mode=0o700, parents=True)
+        return path
 
-    def take(self, count: int) -> None:
-        """Count bytes about to be written.
+    def remove_workspaces(self, gateway: str) -> None:
+        """Delete what a gateway's runs have left."""
+        shutil.rmtree(self._work / gateway, ignore_errors=True)
 
-        Raises:
-            StorageFull: they would go over the quota.
+    def sweep(self, gateways: Callable[[], set[str]], folders: Callable[[], Mapping[str, str | None]]) -> int:
+        """Delete what nobody knows: left by a process that died between a row's deletion and its folder's.
+
+        A folder's row is written before the folder is made, so one that was listed first and is in no row is nobody's.
+
+        Args:
+            gateways: those that live.
+            folders: the folders that must be there, each with the subfolder of its result.
+
+        Returns:
+            How many folders were deleted.
         """
-        with self._lock:
-            if self._used_bytes + count > self._quota_bytes:
-                raise StorageFull("The server's space for uploads is full. Try again later or tell its administrator.")
-            self._used_bytes += count
-
-    def give(self, count: int) -> None:
-        with self._lock:
-            self._used_bytes -= count
-
-    def _give_up(self) -> None:
-        if self._claim is not None:
-            os.close(self._claim)
-            self._claim = None
+        works = {path.name: path for path in self._work.iterdir()}
+        jobs = {path.name: path for path in self._jobs.iterdir()}
+        living, known = gateways(), folders()
+        left = [path for name, path in works.items() if name not in living]
+        left += [path for name, path in jobs.items() if name not in known]
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
+        return len(left)
 
 
 class JobFolder:
-    """One job's files. What the client called them never becomes part of a path.
+    """One job's files. What the client called them never becomes part of a path."""
 
-    Attributes:
-        id: the folder's own name.
-        files: what was uploaded, each once it is complete.
-    """
-
-    def __init__(self, folders: JobFolders, path: Path) -> None:
-        self._folders = folders
-        self._path = path
-        self._bytes = 0
-        self.id = path.name
-        self.files: list[InputFile] = []
-        self._sha256s: list[str] = []
-        path.mkdir(mode=0o700)
-        self.workspace.mkdir()
-        self._uploads.mkdir()
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     @property
-    def workspace(self) -> Path:
-        """For what the pipeline unpacks."""
-        return self._path / "work"
+    def uploads(self) -> Path:
+        return self.path / "upload"
 
-    @property
-    def result(self) -> Path:
-        """For the encoded answer."""
-        return self._path / "result"
+    def result(self, name: str) -> Path:
+        """The subfolder of a kept result."""
+        return self.path / name
 
-    @property
-    def _uploads(self) -> Path:
-        return self._path / "upload"
+    def files(self) -> tuple[list[InputFile], str]:
+        """What was uploaded, and its `combined_sha256`.
 
-    @property
-    def sha256(self) -> str:
-        """The `combined_sha256` of the files."""
-        return combined_sha256(self._sha256s)
-
-    def receive(self, name: str) -> IncomingFile:
-        """Start the next uploaded file; `name` is what the client calls it."""
-        with no_room_means_full():
-            return IncomingFile(self, self._uploads / f"{len(self.files):06}", name)
-
-    def take(self, count: int) -> None:
-        self._folders.take(count)
-        self._bytes += count
-
-    def keep(self, file: InputFile, sha256: str) -> None:
-        """Add a complete file."""
-        self.files.append(file)
-        self._sha256s.append(sha256)
+        Raises:
+            UnreadableInput: the files are gone.
+        """
+        try:
+            entries = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UnreadableInput("The study's files are gone. Send it again.", slug="upload-gone") from error
+        files = [InputFile(self.uploads / entry["file"], entry["name"]) for entry in entries]
+        return files, combined_sha256([entry["sha256"] for entry in entries])
 
     def remove(self) -> None:
         """Delete everything; a second call does nothing."""
-        shutil.rmtree(self._path, ignore_errors=True)
-        self._folders.give(self._bytes)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def remove_results(self, *, but: str | None) -> None:
+        """Delete what runs before the present one have written and nobody has taken over."""
+        for path in self.path.glob("result-*"):
+            if path.name != but:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class Upload:
+    """A job's folder while its files arrive.
+
+    Args:
+        folder: made here.
+        reserve: takes room on the disk for so many bytes in all; raises `StorageFull`.
+        reserved_bytes: what was taken already.
+
+    Attributes:
+        count: complete files so far.
+    """
+
+    def __init__(self, folder: JobFolder, reserve: Callable[[int], None], reserved_bytes: int) -> None:
+        self.folder = folder
+        self._reserve = reserve
+        self._reserved_bytes = reserved_bytes
         self._bytes = 0
+        self._entries: list[dict[str, str]] = []
+        self._synced: list[Future[None]] = []
+        # Syncing goes on beside receiving: one file after the other would cost a DICOM folder seconds.
+        self._threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sigap-sync")
+        with no_room_means_full():
+            folder.path.mkdir(mode=0o700)
+            folder.uploads.mkdir(mode=0o700)
+
+    @property
+    def count(self) -> int:
+        return len(self._entries)
+
+    def receive(self, name: str) -> IncomingFile:
+        """Start the next file; `name` is what the client calls it."""
+        file = f"{self.count:06}"
+        with no_room_means_full():
+            return IncomingFile(self, self.folder.uploads / file, name)
+
+    def take(self, count: int) -> None:
+        """Count bytes about to be written; raises `StorageFull`."""
+        self._bytes += count
+        if self._bytes > self._reserved_bytes:
+            try:
+                self._reserve_bytes(self._bytes + _STEP)
+            except StorageFull:
+                # The last of the room, or none.
+                self._reserve_bytes(self._bytes)
+
+    def keep(self, path: Path, name: str, sha256: str) -> None:
+        """Add a complete file."""
+        self._entries.append({"file": path.name, "name": name, "sha256": sha256})
+        self._synced.append(self._threads.submit(sync, path))
+
+    def complete(self) -> str:
+        """Make all files safe: whatever happens to the machine from here, they are there.
+
+        Returns:
+            Their `combined_sha256`.
+        """
+        with no_room_means_full():
+            manifest = self.folder.path / _MANIFEST
+            manifest.write_text(json.dumps(self._entries, ensure_ascii=False), encoding="utf-8")
+            for synced in self._synced:
+                synced.result()
+            for path in (manifest, self.folder.uploads, self.folder.path, self.folder.path.parent):
+                sync(path)
+        self._reserve_bytes(self._bytes)
+        self.close()
+        return combined_sha256([entry["sha256"] for entry in self._entries])
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def _reserve_bytes(self, count: int) -> None:
+        self._reserve(count)
+        self._reserved_bytes = count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class IncomingFile:
     """One file while its bytes arrive."""
 
-    def __init__(self, folder: JobFolder, path: Path, name: str) -> None:
-        self._folder = folder
+    def __init__(self, upload: Upload, path: Path, name: str) -> None:
+        self._upload = upload
+        self._path = path
+        self._name = name
         self._file = path.open("wb", buffering=0)
         self._digest = hashlib.sha256()
-        self._input = InputFile(path, name)
 
     def write(self, block: memoryview | bytes) -> None:
         """Append bytes.
@@ -156,7 +240,7 @@ class IncomingFile:
         Raises:
             StorageFull: there is no room for them.
         """
-        self._folder.take(len(block))
+        self._upload.take(len(block))
         rest = memoryview(block)
         with no_room_means_full():
             # An unbuffered write may take a part only, just before the disk is full.
@@ -165,12 +249,21 @@ class IncomingFile:
         self._digest.update(block)
 
     def complete(self) -> None:
-        """Close the file and count it among the folder's."""
+        """Close the file and count it among the upload's."""
         self.close()
-        self._folder.keep(self._input, self._digest.hexdigest())
+        self._upload.keep(self._path, self._name, self._digest.hexdigest())
 
     def close(self) -> None:
         self._file.close()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -1,145 +1,153 @@
-"""One study on its way from upload to answer."""
+"""One study on its way from upload to answer, as the store knows it (CONTRACT, section 6)."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import IO, Any, Literal
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
 
-from sigap.core.errors import Cancelled, DeadlineExceeded
-from sigap.jobs.folder import JobFolder
-from sigap.pipeline import Progress, RunOptions
+from sqlalchemy import RowMapping
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-ENDED = ("succeeded", "failed", "cancelled")
+from sigap.core.contract import PRIORITIES, Model
+from sigap.core.study import DecodeOptions
+from sigap.pipeline import RunOptions
+
+SCHEMA = "sigap.job/1"
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "dead"]
+STATES: tuple[State, ...] = get_args(State)
+ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled", "dead")
+
+RECEIVING = "receiving"
+"""Of a job whose upload is not complete: it holds a place in the queue, and no client sees it."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a client asked for.
+class Order:
+    """What a client asks for.
 
     Attributes:
         task: a model's name.
-        format: a name in `encoders.formats.FORMATS`.
         priority: emergency, routine or batch.
-        deadline: on `time.monotonic`'s clock.
+        options: what the pipeline needs to know.
+        is_fresh: run it even where the same has been answered before.
+        idempotency_key: names the request over its repetitions; kept as a digest only.
     """
 
     task: str
-    format: str
+    priority: str
+    options: RunOptions = RunOptions()
+    is_fresh: bool = False
+    idempotency_key: str | None = None
+
+    @property
+    def rank(self) -> int:
+        """Its priority's place in the queue; lower ones go first."""
+        return PRIORITIES.index(self.priority)
+
+    @property
+    def key_digest(self) -> str | None:
+        key = self.idempotency_key
+        return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+
+    def fingerprint(self, input_sha256: str, model: Model) -> str:
+        """Equal for requests whose results are equal but for times and ids."""
+        parts = [input_sha256, model.name, model.version, model.sha256, self.options.as_json()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the store.
+
+    Attributes:
+        number: order of arrival.
+        attempts: runs so far.
+        errors: runs that ended with an error that may pass.
+        crashes: runs that ended with their process, the present one included.
+        is_reused: the result is that of an earlier job.
+        queue_position: from 1; of a queued job only, and only where it was asked for.
+        folder: where its files lie; None once they are gone.
+        token: changes with every change of hands.
+        problem: why it failed, an RFC 9457 document without `instance`.
+    """
+
+    number: int
+    id: str
+    state: State
+    task: str
     priority: str
     options: RunOptions
-    deadline: float
+    is_fresh: bool
+    is_reused: bool
+    fingerprint: str | None
+    folder: str | None
+    result: str | None
+    stage: str | None
+    slices_done: int
+    slices_total: int
+    token: int
+    attempts: int
+    errors: int
+    crashes: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    problem: Mapping[str, Any] | None
+    queue_position: int | None = None
 
+    @classmethod
+    def of(cls, row: RowMapping, **more: Any) -> Job:
+        """From a row of the table `jobs` with its folder's `result`."""
+        known = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+        return cls(**{**known, "options": run_options(row["options"]), **more})
 
-@dataclass(frozen=True)
-class Answer:
-    """An encoded result. Its file is open and has no name any more: nothing of it is left once it is closed."""
+    @property
+    def rank(self) -> int:
+        return PRIORITIES.index(self.priority)
 
-    file: IO[bytes]
-    size: int
-    media_type: str
-    filename: str
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
 
-
-@dataclass(frozen=True)
-class Findings:
-    """What may be counted of a result: no patient's data.
-
-    Attributes:
-        verdict: ok, warning or refused.
-        reasons: codes of the geometry verdict.
-        slices: how many were segmented.
-        has_lesions: whether any was detected; None where there is no answer.
-        timings_ms: of each stage.
-    """
-
-    verdict: str | None = None
-    reasons: tuple[str, ...] = ()
-    slices: int = 0
-    has_lesions: bool | None = None
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-
-class Job:
-    """States and progress as CONTRACT, section 6, names them. Safe to use from the server's and the worker's thread.
-
-    Attributes:
-        request: what was asked for.
-        folder: its files, deleted when it ends.
-        answer: of a succeeded job.
-        error: of a failed one.
-        findings: for metrics and logs.
-    """
-
-    def __init__(self, request: Request, folder: JobFolder, when_ended: Callable[[], None] = lambda: None) -> None:
-        self.id = folder.id
-        self.request = request
-        self.folder = folder
-        self.state: State = "queued"
-        self.progress = Progress("decode", 0, 0)
-        self.answer: Answer | None = None
-        self.error: Exception | None = None
-        self.findings = Findings()
-        self._when_ended = when_ended
-        self._is_cancelled = False
-        self._lock = threading.Lock()
-
-    def cancel(self) -> None:
-        """Nobody waits any more: a running job stops at its next step, an answer is thrown away."""
-        with self._lock:
-            self._is_cancelled = True
-            if self.answer is not None:
-                self.answer.file.close()
-
-    def start(self) -> None:
-        self.state = "running"
-        self.check()
-
-    def report(self, progress: Progress) -> None:
-        """Take note of the pipeline's progress, and stop it where it is no longer wanted.
-
-        Raises:
-            Cancelled: nobody waits for the answer any more.
-            DeadlineExceeded: the request's time is over.
-        """
-        self.progress = progress
-        self.check()
-
-    def check(self) -> None:
-        """Raise what `report` raises, between stages that report nothing."""
-        if self._is_cancelled:
-            raise Cancelled("The request was cancelled.")
-        if time.monotonic() > self.request.deadline:
-            raise DeadlineExceeded(
-                "The study took longer than this server allows. Send a smaller one, or try again later."
-            )
-
-    def succeed(self, answer: Answer, findings: Findings) -> None:
-        with self._lock:
-            self.findings = findings
-            self.state = "cancelled" if self._is_cancelled else "succeeded"
-            self.answer = answer
-            if self._is_cancelled:
-                answer.file.close()
-
-    def fail(self, error: Exception, findings: Findings) -> None:
-        self.findings = findings
-        self.state = "cancelled" if isinstance(error, Cancelled) else "failed"
-        self.error = error
-
-    def end(self) -> None:
-        """Tell whoever waits; the last thing that happens to a job."""
-        self._when_ended()
-
-    def log_fields(self) -> dict[str, Any]:
-        """What a log line may say about the job."""
+    def as_json(self) -> dict[str, Any]:
+        """The job as clients see it, `sigap.job/1`."""
+        here = f"/jobs/{self.id}"
         return {
-            "task": self.request.task,
-            "format": self.request.format,
-            "slices": self.findings.slices,
-            "verdict": self.findings.verdict,
-            "timings_ms": {stage: round(spent, 1) for stage, spent in self.findings.timings_ms.items()},
+            "schema": SCHEMA,
+            "id": self.id,
+            "task": self.task,
+            "state": self.state,
+            "stage": self.stage if self.state == "running" else None,
+            "slices_done": self.slices_done,
+            "slices_total": self.slices_total,
+            "queue_position": self.queue_position,
+            "priority": self.priority,
+            "attempts": self.attempts,
+            "reused": self.is_reused,
+            "created_at": _time(self.created_at),
+            "started_at": _time(self.started_at),
+            "finished_at": _time(self.finished_at),
+            "problem": None if self.problem is None else dict(self.problem),
+            "links": {
+                "self": here,
+                "result": f"{here}/result",
+                "events": f"{here}/events",
+                "image": f"{here}/image",
+            },
         }
+
+
+def run_options(document: Mapping[str, Any]) -> RunOptions:
+    """The inverse of `RunOptions.as_json`."""
+    spacing = document.get("pixel_spacing_mm")
+    asked = {**document, "pixel_spacing_mm": None if spacing is None else (spacing[0], spacing[1])}
+    return RunOptions(decode=DecodeOptions(**asked))
+
+
+def _time(seconds: float | None) -> str | None:
+    """RFC 3339, UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,142 +1,129 @@
-"""The one thread that decodes, runs and encodes studies."""
+"""The one thread that runs jobs, one at a time: two at once would share the same cores and need twice the memory."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
 
-from sigap.core.errors import GeometryRefused, TooLarge
-from sigap.core.result import Result
-from sigap.core.study import Limits
-from sigap.engines.engine import Engine
-from sigap.jobs.folder import no_room_means_full
-from sigap.jobs.job import Answer, Findings, Job
-from sigap.jobs.queue import JobQueue
+import structlog
 
+from sigap.core.errors import DatabaseUnavailable
+from sigap.jobs.changes import Changes
+from sigap.jobs.lease import Lease
+from sigap.jobs.leases import Leases
+from sigap.jobs.memory import Memory
+from sigap.jobs.run import Ended, GaveWay, Means, Run
 
-class Format(Protocol):
-    """What the worker needs of an entry of `encoders.formats.FORMATS`."""
-
-    @property
-    def media_type(self) -> str: ...
-
-    @property
-    def filename(self) -> str: ...
-
-    @property
-    def write(self) -> Callable[[Result, Path], None]: ...
+_LOOK_AGAIN_S = 0.5
+_log = structlog.stdlib.get_logger("sigap.jobs")
 
 
 class Worker:
-    """Takes jobs from the queue, one at a time: two at once would share the same cores and need twice the memory.
+    """Takes jobs from the queue.
+
+    A job that goes before the one that runs is run between two of its slice batches, while its volume waits. Only one
+    volume waits: a job that goes before both sends the later one back to the queue.
 
     Args:
-        queue: where jobs wait.
-        engine: runs the models.
-        limits: caps on a study's decoded size.
-        run: `pipeline.run`.
-        formats: what an answer can be encoded as.
-        observe: told of every job that has ended, for metrics.
+        leases: where jobs are claimed.
+        means: what runs work with.
+        memory: shared with the answers.
+        changes: told when clients would see something new.
+        observe: told of every run's end.
     """
 
     def __init__(
         self,
-        queue: JobQueue,
+        leases: Leases,
+        means: Means,
         *,
-        engine: Engine,
-        limits: Limits,
-        run: Callable[..., Result],
-        formats: Mapping[str, Format],
-        observe: Callable[[Job], None] = lambda _: None,
+        memory: Memory,
+        changes: Changes,
+        observe: Callable[[Ended], None] = lambda _: None,
     ) -> None:
-        self._queue = queue
-        self._engine = engine
-        self._limits = limits
-        self._run = run
-        self._formats = formats
+        self._leases = leases
+        self._means = means
+        self._memory = memory
+        self._changes = changes
         self._observe = observe
+        self._bell = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sigap-worker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def wake(self) -> None:
+        """A job has come; without a word it would be found half a second later."""
+        self._bell.set()
+
     def stop(self, timeout_s: float) -> None:
-        """Cancel all jobs and wait for the thread; one batch of the engine may have to end first."""
-        self._queue.close()
+        """Put what runs back into the queue; one batch of the engine may have to end first."""
+        self._means.is_stopping.set()
+        self._bell.set()
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while self._do_next():
-            pass
+        while not self._means.is_stopping.is_set():
+            self._bell.clear()
+            try:
+                has_run = self._do_next()
+            except Exception:  # noqa: BLE001 - logged; the thread must live
+                # A run has caught its own errors: this is one of ours, and the next job must not wait for ever.
+                _log.exception("worker")
+                has_run = False
+            if not has_run:
+                self._bell.wait(_LOOK_AGAIN_S)
 
     def _do_next(self) -> bool:
-        """Run one job; False once the queue is closed.
+        """Run one job, if there is one that can be run now.
 
         A function of its own, so that nothing of a job is held while the next is awaited: a failed one's traceback
         holds its volume.
         """
-        with self._queue.next_job() as job:
-            if job is None:
-                return False
-            started = time.monotonic()
-            self._answer(job)
-            job.folder.remove()
-        if job.answer is not None:
-            self._queue.took(time.monotonic() - started)
-        self._observe(job)
-        # Last: whoever waits for the answer finds the files gone and the place free.
-        job.end()
-        return True
+        lease = self._claim()
+        return lease is not None and not self._run(lease, self._before).lacks_memory
 
-    def _answer(self, job: Job) -> None:
+    def _claim(self, *, above: int | None = None) -> Lease | None:
+        if above == 0 or not self._means.engine.is_ready():
+            return None
         try:
-            job.start()
-            with no_room_means_full():
-                answer, findings = self._run_and_encode(job)
-        except GeometryRefused as error:
-            job.fail(error, _refused(error))
-        except MemoryError:
-            job.fail(TooLarge("The study needs more memory than this server has. Send fewer slices."), Findings())
-        except Exception as error:  # noqa: BLE001 - the thread must outlive any job; the error is answered and logged with it
-            job.fail(error, Findings())
-        else:
-            job.succeed(answer, findings)
+            lease = self._leases.claim(above=above)
+        except DatabaseUnavailable:
+            return None
+        if lease is not None:
+            self._means.passed("claimed")
+            self._changes.tell(lease.job.id)
+        return lease
 
-    def _run_and_encode(self, job: Job) -> tuple[Answer, Findings]:
-        result = self._run(
-            job.folder.files,
-            task=job.request.task,
-            engine=self._engine,
-            workspace=job.folder.workspace,
-            options=job.request.options,
-            limits=self._limits,
-            sha256=job.folder.sha256,
-            progress=job.report,
-        )
-        job.check()
-        started = time.perf_counter()
-        encoding = self._formats[job.request.format]
-        encoding.write(result, job.folder.result)
-        findings = _findings(result, encode_ms=(time.perf_counter() - started) * 1000)
-        file = job.folder.result.open("rb")
-        size = job.folder.result.stat().st_size
-        return Answer(file, size, encoding.media_type, encoding.filename), findings
+    def _run(self, lease: Lease, between_batches: Callable[[int], None]) -> Run:
+        rank, job_id = lease.job.rank, lease.job.id
+        with self._memory.share() as share:
+            run = Run(
+                self._means,
+                lease,
+                share,
+                between_batches=lambda: between_batches(rank),
+                changed=lambda: self._changes.tell(job_id),
+            )
+            ended = run.finish()
+        self._observe(ended)
+        return run
 
+    def _before(self, rank: int) -> None:
+        """Run all that goes before a job of this rank, while it is paused."""
+        while not self._means.is_stopping.is_set():
+            lease = self._claim(above=rank)
+            if lease is None:
+                return
+            if self._run(lease, self._give_way).lacks_memory:
+                raise GaveWay
 
-def _findings(result: Result, *, encode_ms: float) -> Findings:
-    geometry = result.study.geometry
-    return Findings(
-        verdict=geometry.severity.word,
-        reasons=tuple(reason.code for reason in geometry.reasons),
-        slices=result.study.volume.grid.shape[0],
-        has_lesions=bool(result.measurements.lesions),
-        timings_ms={**result.timings_ms, "encode": encode_ms},
-    )
-
-
-def _refused(error: GeometryRefused) -> Findings:
-    verdict = error.verdict
-    return Findings(verdict=verdict.severity.word, reasons=tuple(reason.code for reason in verdict.reasons))
+    def _give_way(self, rank: int) -> None:
+        """Nothing is run before a job that runs before another: it goes back to the queue instead."""
+        if rank == 0:
+            return
+        try:
+            if self._leases.has_waiting(above=rank):
+                raise GaveWay
+        except DatabaseUnavailable:
+            return

@@ -1,0 +1,134 @@
+"""Jobs, as clients see them (CONTRACT, section 6)."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from sigap.api.answer import AnswerResponse
+from sigap.api.examples import problem_responses
+from sigap.api.formats import choose
+from sigap.api.gateway import Gateway
+from sigap.api.parameters import check_query
+from sigap.api.segment import answer_job
+from sigap.api.waiting import follow
+from sigap.core.errors import JobStateForbids, UnknownJob
+from sigap.encoders.formats import FORMATS
+from sigap.jobs.job import State
+
+router = APIRouter(tags=["jobs"], responses=problem_responses(500, 503))
+JobId = Annotated[str, Path(description="A job's id.", max_length=64)]
+
+
+class Listing(BaseModel):
+    """Which jobs; anything else in the query is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Annotated[State | None, Field(description="Only jobs in this state.")] = None
+    task: Annotated[str | None, Field(description="Only jobs of this task.")] = None
+    priority: Annotated[
+        Literal["emergency", "routine", "batch"] | None, Field(description="Only jobs of this priority.")
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="At most so many.")] = 100
+    cursor: Annotated[
+        str | None, Field(pattern=r"^[0-9]{1,18}$", description="`next` of the page before.", examples=["1200"])
+    ] = None
+
+
+class ResultOptions(BaseModel):
+    """How the result is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Annotated[
+        str | None,
+        Field(description="Format of the answer. Beats `Accept`.", json_schema_extra={"enum": [*FORMATS, None]}),
+    ] = None
+
+
+@router.get("/jobs", summary="List jobs, the newest first", response_class=Response)
+def list_jobs(request: Request, listing: Annotated[Listing, Query()]) -> Response:
+    """`next` is the cursor of the following page, or null."""
+    check_query(request.query_params)
+    gateway: Gateway = request.app.state.gateway
+    jobs = gateway.store.page(
+        states=() if listing.state is None else (listing.state,),
+        task=listing.task,
+        priority=listing.priority,
+        limit=listing.limit + 1,
+        before=None if listing.cursor is None else int(listing.cursor),
+    )
+    page, has_more = jobs[: listing.limit], len(jobs) > listing.limit
+    following = str(page[-1].number) if has_more else None
+    return _json({"jobs": [job.as_json() for job in page], "next": following})
+
+
+@router.get("/jobs/{job_id}", summary="One job", response_class=Response)
+def get_job(request: Request, job_id: JobId) -> Response:
+    """Its state and how far it is."""
+    gateway: Gateway = request.app.state.gateway
+    return _json(gateway.store.get(job_id).as_json())
+
+
+@router.delete("/jobs/{job_id}", summary="Cancel a job", response_class=Response)
+def cancel_job(request: Request, job_id: JobId) -> Response:
+    """Its place in the queue is free at once; work on it ends at the next slice batch. Its upload is deleted."""
+    gateway: Gateway = request.app.state.gateway
+    job = gateway.store.cancel(job_id)
+    gateway.changes.tell(job_id)
+    return _json(job.as_json())
+
+
+@router.get("/jobs/{job_id}/result", summary="A job's result", response_class=Response)
+async def get_result(request: Request, job_id: JobId, options: Annotated[ResultOptions, Query()]) -> Response:
+    """In any format, whatever was asked for first. A failed job answers with its own problem."""
+    check_query(request.query_params)
+    encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
+    gateway: Gateway = request.app.state.gateway
+    job = await run_in_threadpool(gateway.store.get, job_id)
+    return await answer_job(gateway, request, job, encoding)
+
+
+@router.delete("/jobs/{job_id}/result", status_code=204, summary="Erase an ended job", response_class=Response)
+def erase_result(request: Request, job_id: JobId) -> Response:
+    """Its upload, its result and its record."""
+    gateway: Gateway = request.app.state.gateway
+    gateway.store.erase(job_id)
+    gateway.changes.tell(job_id)
+    return Response(status_code=204)
+
+
+@router.get("/jobs/{job_id}/image", summary="The scan", response_class=Response)
+def get_image(request: Request, job_id: JobId) -> Response:
+    """As NIfTI, in the mask's geometry; of a PNG or JPEG as PNG."""
+    gateway: Gateway = request.app.state.gateway
+    job = gateway.store.get(job_id)
+    if job.folder is None:
+        raise JobStateForbids(f"The job is {job.state}, and its upload is deleted.", state=job.state)
+    return AnswerResponse(gateway.answers.image(job))
+
+
+@router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=StreamingResponse)
+async def get_events(request: Request, job_id: JobId) -> Response:
+    """Server-sent events: `event: job`, its data the job, after every change; the last one when the job has ended."""
+    gateway: Gateway = request.app.state.gateway
+    await run_in_threadpool(gateway.store.get, job_id)
+    return StreamingResponse(_events(gateway, job_id), media_type="text/event-stream")
+
+
+async def _events(gateway: Gateway, job_id: str) -> AsyncIterator[str]:
+    try:
+        async for job in follow(gateway, job_id, is_over=gateway.is_stopping.is_set):
+            yield f"event: job\ndata: {json.dumps(job.as_json())}\n\n"
+    except UnknownJob:
+        return
+
+
+def _json(document: object) -> Response:
+    return Response(json.dumps(document, allow_nan=False), media_type="application/json")

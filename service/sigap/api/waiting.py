@@ -1,0 +1,82 @@
+"""Waiting for a job: by the plain POST that brought it, and by whoever follows its events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive
+
+from sigap.api.gateway import Gateway
+from sigap.api.problems import HungUp
+from sigap.core.errors import DatabaseUnavailable, DeadlineExceeded
+from sigap.jobs.job import Job
+
+# Another gateway's changes ring no bell here.
+_LOOK_AGAIN_S = 0.5
+
+
+async def follow(gateway: Gateway, job_id: str, *, is_over: Callable[[], bool] = lambda: False) -> AsyncIterator[Job]:
+    """The job now and after every change, the last time when it has ended, or when `is_over` says so.
+
+    Raises:
+        UnknownJob: there is none, or it was erased meanwhile.
+    """
+    with gateway.changes.watching(job_id) as bell:
+        seen: Job | None = None
+        while not is_over():
+            bell.clear()
+            with suppress(DatabaseUnavailable):
+                job = await run_in_threadpool(gateway.store.get, job_id)
+                if job != seen:
+                    seen = job
+                    yield job
+                if job.has_ended:
+                    return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(bell.wait(), _LOOK_AGAIN_S)
+
+
+async def wait_for_end(gateway: Gateway, job_id: str, receive: Receive, deadline: float) -> Job:
+    """Wait for a job's end on behalf of one client.
+
+    Args:
+        gateway: this one.
+        job_id: the job's.
+        receive: of the client's request, whose body has been read.
+        deadline: on `time.monotonic`'s clock.
+
+    Raises:
+        HungUp: the client closed the connection.
+        DeadlineExceeded: the deadline has passed.
+        UnknownJob: the job was erased.
+    """
+    end, gone = asyncio.create_task(_last(gateway, job_id)), asyncio.create_task(_hang_up(receive))
+    try:
+        left = max(0.0, deadline - time.monotonic())
+        await asyncio.wait({end, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if end.done():
+            return end.result()
+        if gone.done():
+            raise HungUp("The client closed the connection.")
+    finally:
+        end.cancel()
+        gone.cancel()
+        # Only then nobody watches any more.
+        await asyncio.gather(end, gone, return_exceptions=True)
+    raise DeadlineExceeded(
+        "The study took longer than a request may. Its job goes on: ask for it at the address in Location."
+    )
+
+
+async def _last(gateway: Gateway, job_id: str) -> Job:
+    jobs = [job async for job in follow(gateway, job_id)]
+    return jobs[-1]
+
+
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

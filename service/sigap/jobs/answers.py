@@ -1,0 +1,191 @@
+"""Answers made from results: at once, while a run still holds its volume, or later, from what was kept."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from PIL import Image
+
+from sigap.core.errors import EngineUnavailable, TooLarge
+from sigap.core.result import Result
+from sigap.core.study import Limits, Study
+from sigap.encoders.image import write_image
+from sigap.imaging.decode import decode
+from sigap.jobs.folder import DataFolder, no_room_means_full
+from sigap.jobs.job import Job
+from sigap.jobs.kept import REPORT, restore
+from sigap.jobs.memory import MEMORY_PER_VOXEL, Memory, Share
+
+_BUSY_S = 60.0
+_LOOK_AGAIN_S = 0.5
+JSON = "json"
+
+
+class Format(Protocol):
+    """What is needed of an entry of `encoders.formats.FORMATS`."""
+
+    @property
+    def media_type(self) -> str: ...
+
+    @property
+    def filename(self) -> str: ...
+
+    @property
+    def write(self) -> Callable[[Result, Path], None]: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An encoded result. Its file is open, and what need not be kept has no name any more."""
+
+    file: IO[bytes]
+    size: int
+    media_type: str
+    filename: str
+
+
+class Answers:
+    """What clients are given.
+
+    Args:
+        data: where results lie.
+        formats: what a result can be written as.
+        memory: shared with the runs.
+        limits: caps on what a share of memory may be decoded to.
+        workspace: makes a new, empty folder.
+    """
+
+    def __init__(
+        self,
+        data: DataFolder,
+        *,
+        formats: Mapping[str, Format],
+        memory: Memory,
+        limits: Callable[[Share], Limits],
+        workspace: Callable[[], Path],
+    ) -> None:
+        self._data = data
+        self._formats = formats
+        self._memory = memory
+        self._limits = limits
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._wanted: dict[str, list[str]] = {}
+        self._ready: dict[tuple[str, str], Answer] = {}
+
+    def expect(self, job_id: str, encoding: str) -> None:
+        """Somebody here waits for a job and will want this format."""
+        if encoding != JSON:
+            with self._lock:
+                self._wanted.setdefault(job_id, []).append(encoding)
+
+    def forget(self, job_id: str, encoding: str) -> None:
+        """Whoever waited does so no more."""
+        with self._lock:
+            if encoding in self._wanted.get(job_id, ()):
+                self._wanted[job_id].remove(encoding)
+            if not self._wanted.get(job_id):
+                self._wanted.pop(job_id, None)
+                left = [self._ready.pop(key) for key in list(self._ready) if key[0] == job_id]
+            else:
+                left = []
+        for answer in left:
+            answer.file.close()
+
+    def prepare(self, job_id: str, result: Result, folder: Path) -> None:
+        """Write what is waited for, while the volume is at hand."""
+        with self._lock:
+            encodings = set(self._wanted.get(job_id, ()))
+        for encoding in encodings:
+            answer = self._write(encoding, result, folder)
+            with self._lock:
+                self._ready[job_id, encoding] = answer
+
+    def give(self, job: Job, encoding: str) -> Answer:
+        """A succeeded job's result in one format.
+
+        Raises:
+            UnreadableInput: its files are gone.
+            EngineUnavailable: there was no memory for it within a minute.
+        """
+        with self._lock:
+            answer = self._ready.pop((job.id, encoding), None)
+        if answer is not None:
+            return answer
+        if encoding == JSON:
+            return _opened(self._result_folder(job) / REPORT, self._formats[JSON])
+        return self._with_study(
+            job, lambda study, folder: self._write(encoding, restore(self._result_folder(job), study), folder)
+        )
+
+    def image(self, job: Job) -> Answer:
+        """The scan as NIfTI; a picture as PNG.
+
+        Raises:
+            SigapError: as `give`; also what decoding raises.
+        """
+        return self._with_study(job, self._write_image)
+
+    def _write(self, encoding: str, result: Result, folder: Path) -> Answer:
+        path = folder / encoding
+        with no_room_means_full():
+            self._formats[encoding].write(result, path)
+        return _opened(path, self._formats[encoding])
+
+    def _write_image(self, study: Study, folder: Path) -> Answer:
+        if study.origin.kind in _PICTURES:
+            path, media_type = folder / "image.png", "image/png"
+            with no_room_means_full():
+                Image.fromarray(study.volume.voxels[0]).save(path)
+        else:
+            path, media_type = folder / "image.nii.gz", "application/x-nifti"
+            with no_room_means_full():
+                write_image(study, path)
+        return Answer(path.open("rb"), path.stat().st_size, media_type, path.name)
+
+    def _with_study(self, job: Job, make: Callable[[Study, Path], Answer]) -> Answer:
+        """Decode a job's upload again and make something of it, within the memory there is."""
+        give_up = time.monotonic() + _BUSY_S
+        while True:
+            folder = self._workspace()
+            try:
+                with self._memory.share() as share:
+                    try:
+                        study = self._decode(job, folder, self._limits(share))
+                    except TooLarge:
+                        if share.is_all:
+                            raise
+                    else:
+                        share.settle(_bytes_of(study))
+                        return make(study, folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            if time.monotonic() > give_up:
+                raise EngineUnavailable("The server's memory is taken by other studies. Try again in a moment.")
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _decode(self, job: Job, folder: Path, limits: Limits) -> Study:
+        files, sha256 = self._data.job(job.folder or "").files()
+        unpacked = folder / "unpacked"
+        unpacked.mkdir()
+        return decode(files, workspace=unpacked, options=job.options.decode, limits=limits, sha256=sha256)
+
+    def _result_folder(self, job: Job) -> Path:
+        return self._data.job(job.folder or "").result(job.result or "")
+
+
+_PICTURES = ("png", "jpeg")
+
+
+def _opened(path: Path, encoding: Format) -> Answer:
+    return Answer(path.open("rb"), path.stat().st_size, encoding.media_type, encoding.filename)
+
+
+def _bytes_of(study: Study) -> int:
+    return MEMORY_PER_VOXEL * study.volume.voxels.size

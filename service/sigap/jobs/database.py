@@ -1,0 +1,99 @@
+"""The database behind the job store: SQLite in the data folder, or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sigap.core.errors import DatabaseUnavailable, StorageFull
+from sigap.jobs.migrations import migrate
+
+_FILE = "sigap.sqlite3"
+_WAIT_S = 10
+# Any number will do, as long as every gateway takes the same: the lock of the store's own bookkeeping.
+_LOCK = 0x516A9
+
+
+class Database:
+    """Connections, transactions and their errors; knows no job.
+
+    Args:
+        data: the data folder.
+        url: of PostgreSQL; None: SQLite in the data folder.
+    """
+
+    def __init__(self, data: Path, url: str | None = None) -> None:
+        self.is_shared = url is not None
+        self._engine = _postgresql(url) if url is not None else _sqlite(data / _FILE)
+
+    def open(self) -> None:
+        """Bring the tables to this version's form.
+
+        Raises:
+            DatabaseTooNew: a newer version of Sigap has written them; nothing was changed.
+            DatabaseUnavailable: it cannot be reached.
+        """
+        with mapped_errors():
+            migrate(self._engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Everything in the block or nothing.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached, or has gone.
+            StorageFull: there is no room to write.
+        """
+        with mapped_errors(), self._engine.begin() as connection:
+            yield connection
+
+    def lock(self, connection: Connection) -> None:
+        """Let nobody else count places or bytes until the transaction ends. SQLite's own lock does so already."""
+        if self.is_shared:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Map what SQLAlchemy raises; none of its messages gets out, since they quote values."""
+    try:
+        yield
+    except DBAPIError as error:
+        if "full" in str(error.orig):
+            raise StorageFull("The server's disk is full. Try again later or tell its administrator.") from error
+        raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
+    except SQLAlchemyError as error:
+        raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
+
+
+def _sqlite(file: Path) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(file)), connect_args={"timeout": _WAIT_S})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: object) -> None:
+        # Its driver begins nothing by itself: `_on_begin` does.
+        connection.isolation_level = None
+        # WAL: readers never wait. FULL: a commit that was answered outlives a power cut.
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # Begun at the first write, two that have read would both want to write, and one would fail.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    address = make_url(url).set(drivername="postgresql+psycopg")
+    return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": _WAIT_S // 2})

@@ -1,0 +1,101 @@
+"""Reading and ending rows of the store, within somebody's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, or_, select, update
+
+from sigap.core.errors import StorageFull, UnknownJob
+from sigap.jobs.job import RECEIVING, Job
+from sigap.jobs.tables import FOLDERS, JOBS
+
+QUEUED: Mapping[str, Any] = {
+    "state": "queued",
+    "gateway": None,
+    "stage": None,
+    "slices_done": 0,
+    "token": JOBS.c.token + 1,
+}
+"""A job that goes back into the queue; who held it has no say any more."""
+
+
+def dead(problem: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """A job that waits for a person; its upload stays."""
+    return {**QUEUED, "state": "dead", "finished_at": now, "problem": problem}
+
+
+def check_quota(connection: Connection, size: int, quota_bytes: int, *, beside: str = "") -> None:
+    """Raise `StorageFull` where `size` bytes more, without the folder `beside`, are too many."""
+    others = select(func.coalesce(func.sum(FOLDERS.c.bytes), 0)).where(FOLDERS.c.id != beside)
+    if connection.execute(others).scalar_one() + size > quota_bytes:
+        raise StorageFull("The server's space for studies is full. Try again later or tell its administrator.")
+
+
+def visible_jobs() -> Select[Any]:
+    """Jobs that clients may see, each with its folder's result."""
+    return select(JOBS, FOLDERS.c.result).outerjoin(FOLDERS).where(JOBS.c.state != RECEIVING)
+
+
+def read_job(connection: Connection, job_id: str) -> Job:
+    """One job; raises `UnknownJob`."""
+    row = connection.execute(visible_jobs().where(JOBS.c.id == job_id)).mappings().one_or_none()
+    if row is None:
+        raise UnknownJob
+    return with_position(connection, row)
+
+
+def with_position(connection: Connection, row: RowMapping) -> Job:
+    """A row of `visible_jobs` as a job, with its place in the queue."""
+    if row["state"] != "queued":
+        return Job.of(row)
+    before = or_(JOBS.c.rank < row["rank"], and_(JOBS.c.rank == row["rank"], JOBS.c.number < row["number"]))
+    ahead = connection.execute(select(func.count()).where(JOBS.c.state == "queued", before)).scalar_one()
+    return Job.of(row, queue_position=ahead + 1)
+
+
+def find_twin(connection: Connection, fingerprint: str) -> RowMapping | None:
+    """The latest job with the same fingerprint whose result is still here."""
+    same = visible_jobs().where(JOBS.c.fingerprint == fingerprint, JOBS.c.state == "succeeded")
+    return connection.execute(same.order_by(JOBS.c.number.desc()).limit(1)).mappings().one_or_none()
+
+
+def answered_by(twin: RowMapping, now: float) -> dict[str, Any]:
+    """A job that has an equal one's result."""
+    slices = twin["slices_total"]
+    return {
+        "state": "succeeded",
+        "folder": twin["folder"],
+        "is_reused": True,
+        "slices_done": slices,
+        "slices_total": slices,
+        "started_at": now,
+        "finished_at": now,
+    }
+
+
+def end_job(
+    connection: Connection, job: Job, state: str, now: float, problem: Mapping[str, Any] | None = None
+) -> list[str]:
+    """End a job without a result; who runs it has no say any more. Returns the folders that are to be deleted."""
+    values: dict[str, Any] = {"state": state, "gateway": None, "folder": None, "stage": None, "finished_at": now}
+    values |= {"token": JOBS.c.token + 1, "problem": problem}
+    connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(**values))
+    return drop_unused(connection, job.folder)
+
+
+def forget_job(connection: Connection, job_id: str) -> list[str]:
+    """Delete a job. Returns the folders that are to be deleted."""
+    folder = connection.execute(select(JOBS.c.folder).where(JOBS.c.id == job_id)).scalar_one_or_none()
+    connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
+    return drop_unused(connection, folder)
+
+
+def drop_unused(connection: Connection, folder: str | None) -> list[str]:
+    """Delete the row of a folder that no job has any more; its files may go once that is committed."""
+    if folder is None:
+        return []
+    used = select(JOBS.c.id).where(JOBS.c.folder == folder).exists()
+    dropped = connection.execute(delete(FOLDERS).where(FOLDERS.c.id == folder, ~used)).rowcount
+    return [folder] * dropped

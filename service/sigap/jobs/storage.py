@@ -1,0 +1,48 @@
+"""What the parts of the job store stand on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigap.jobs.database import Database
+from sigap.jobs.folder import DataFolder
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A database for what is known of jobs, a folder for their files.
+
+    Attributes:
+        quota_bytes: of all files together.
+        clock: seconds since 1970.
+    """
+
+    database: Database
+    data: DataFolder
+    quota_bytes: int
+    clock: Callable[[], float] = time.time
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Claim what only one gateway may have, and bring the tables to this version's form.
+
+        Raises:
+            OSError: the folder cannot be used; `BlockingIOError`: another gateway uses it and its SQLite database.
+            DatabaseUnavailable: the database cannot be reached, or a newer version has written it.
+        """
+        self.data.prepare()
+        with ExitStack() as stack:
+            if not self.database.is_shared:
+                stack.enter_context(self.data.claimed())
+            self.database.open()
+            stack.callback(self.database.close)
+            yield
+
+
+def storage(data: Path, database_url: str | None, *, quota_bytes: int) -> Storage:
+    """The storage that settings name; nothing is opened yet."""
+    return Storage(Database(data, database_url), DataFolder(data), quota_bytes)
