@@ -43,10 +43,12 @@ class Leases:
         self._clock = storage.clock
         self.gateway = secrets.token_hex(16)
 
-    def register(self) -> None:
-        """Join the gateways."""
+    def register(self, gateway: str | None = None) -> None:
+        """Join the gateways, under a new id where one is given."""
+        gateway = gateway or self.gateway
         with self._database.transaction() as connection:
-            connection.execute(insert(GATEWAYS).values(id=self.gateway, beat=0))
+            connection.execute(insert(GATEWAYS).values(id=gateway, beat=0))
+        self.gateway = gateway
 
     def beat(self) -> None:
         """Say that this gateway lives; one that was taken for dead joins again under a new id."""
@@ -54,8 +56,7 @@ class Leases:
         with self._database.transaction() as connection:
             is_alive = connection.execute(update(GATEWAYS).where(mine).values(beat=GATEWAYS.c.beat + 1)).rowcount
         if not is_alive:
-            self.gateway = secrets.token_hex(16)
-            self.register()
+            self.register(secrets.token_hex(16))
 
     def beats(self) -> dict[str, int]:
         """All other gateways and how often they have said that they live."""

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, insert, select, update
 
 from sigap.core.contract import PRIORITIES
-from sigap.core.errors import JobStateForbids, KeyReused, QueueFull, UnknownJob
+from sigap.core.errors import DatabaseUnavailable, JobStateForbids, KeyReused, QueueFull
 from sigap.jobs.job import ENDED, RECEIVING, STATES, Job, Order
 from sigap.jobs.rows import (
     answered_by,
@@ -101,7 +101,7 @@ class JobStore:
 
         Raises:
             KeyReused: the order's Idempotency-Key belongs to another request.
-            UnknownJob: the entry has gone, because this gateway was taken for dead.
+            DatabaseUnavailable: the entry has gone, because this gateway was taken for dead meanwhile.
         """
         with self._database.transaction() as connection:
             self._database.lock(connection)
@@ -236,7 +236,7 @@ class JobStore:
             changes |= answered_by(twin, self._clock())
         entry = and_(JOBS.c.id == job_id, JOBS.c.state == RECEIVING)
         if connection.execute(update(JOBS).where(entry).values(**changes)).rowcount == 0:
-            raise UnknownJob
+            raise DatabaseUnavailable("The upload was interrupted on the server. Send the study again.")
         dropped = [] if twin is None else drop_unused(connection, job_id)
         return Accepted(read_job(connection, job_id)), dropped
 
