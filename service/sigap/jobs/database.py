@@ -16,6 +16,14 @@ from sigap.jobs.migrations import migrate
 
 _FILE = "sigap.sqlite3"
 _WAIT_S = 10
+# A server whose machine has gone without a word is found out in seconds, not after the two hours of TCP's own default.
+_PATIENCE = {
+    "connect_timeout": _WAIT_S // 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": _WAIT_S * 1000,
+}
 # Any number will do, as long as every gateway takes the same: the lock of the store's own bookkeeping.
 _LOCK = 0x516A9
 
@@ -96,4 +104,4 @@ def _sqlite(file: Path) -> Engine:
 
 def _postgresql(url: str) -> Engine:
     address = make_url(url).set(drivername="postgresql+psycopg")
-    return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": _WAIT_S // 2})
+    return create_engine(address, pool_pre_ping=True, connect_args=_PATIENCE)
