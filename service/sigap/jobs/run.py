@@ -224,17 +224,22 @@ class Run:
         self._means.passed(progress.stage)
         if self._means.is_stopping.is_set():
             raise Stopped
+        self._note(progress)
         if progress.stage == "infer":
             self._between_batches()
+
+    def _note(self, progress: Progress) -> None:
+        """Write down how far the run is, a few times a second."""
         now = time.monotonic()
-        if progress.stage != self._stage or now - self._reported >= _REPORT_EVERY_S:
-            self._stage, self._reported = progress.stage, now
-            try:
-                self._lease.report(progress.stage, progress.slices_done, progress.slices_total)
-            except DatabaseUnavailable:
-                # The work goes on; its end waits for the database.
-                return
-            self._changed()
+        if progress.stage == self._stage and now - self._reported < _REPORT_EVERY_S:
+            return
+        self._stage, self._reported = progress.stage, now
+        try:
+            self._lease.report(progress.stage, progress.slices_done, progress.slices_total)
+        except DatabaseUnavailable:
+            # The work goes on; its end waits for the database.
+            return
+        self._changed()
 
     def _insist(
         self, write: Callable[[], _Written], patient_with: type[Exception] | tuple[type[Exception], ...] = _PASSING
