@@ -236,7 +236,7 @@ class Run:
         self._stage, self._reported = progress.stage, now
         try:
             self._lease.report(progress.stage, progress.slices_done, progress.slices_total)
-        except DatabaseUnavailable:
+        except _PASSING:
             # The work goes on; its end waits for the database.
             return
         self._changed()
