@@ -154,6 +154,21 @@ def test_every_kind_of_bleed_is_painted() -> None:
     assert any(mask[ventricles].mean() > 0.4 and mask.sum() < 4 * ventricles.sum() for mask in masks)
 
 
+def test_blood_beside_the_skull_is_as_bright_as_away_from_it() -> None:
+    """Bone beside it is no part of its grain: else thin layers come out dark."""
+    painter = Painter(_head()[None], np.zeros((1, SIDE, SIDE), np.uint8), np.array([], np.int64))
+    brain = find_brain(_head())
+    assert brain is not None
+    beside, away = (brain.depth >= 2) & (brain.depth <= 3), (brain.depth >= 6) & (brain.depth <= 9)
+    differences = [
+        float(image[covered & away].mean()) - float(image[covered & beside].mean())
+        for image, mask in _painted(painter, 0.0, seeds=60)
+        if ((covered := mask > 230) & beside).sum() > 9 and (covered & away).sum() > 9
+    ]
+    assert len(differences) >= 8
+    assert abs(np.median(differences)) < 6
+
+
 @pytest.mark.parametrize("entry", ["share", "copied"])
 def test_a_share_beyond_its_bounds_is_refused_by_name(entry: str) -> None:
     for value in (-0.1, 1.1):
