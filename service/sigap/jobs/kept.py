@@ -84,8 +84,8 @@ def keep(result: Result, folder: Path) -> Result:
 
     Returns:
         The result that every answer is to be made of, equal to what `restore` gives: its numbers have been to JSON and
-        back, and `encode` (what keeping took) and `total` stand in its timings, so that all reports on it are equal to
-        the last byte.
+        back, and `encode` (writing the labelmap) and `total` stand in its timings, so that all reports on it are equal
+        to the last byte.
 
     Raises:
         ValueError: the labelmap does not fit the volume, or a number is not finite.
