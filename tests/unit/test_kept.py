@@ -21,6 +21,7 @@ from phantoms.nifti import gzipped, nifti_bytes
 from phantoms.pictures import encoded
 from phantoms.results import picture_grid, result_of, small_labelmap
 from sigap import pipeline
+from sigap.core.errors import KeptUnreadable
 from sigap.core.result import Result
 from sigap.core.segmentation import Dropped, Notice, Segmentation
 from sigap.core.study import DecodeOptions, InputFile, Limits
@@ -28,7 +29,7 @@ from sigap.encoders.formats import FORMATS
 from sigap.engines.torchscript import TorchScriptEngine
 from sigap.imaging.decode import decode
 from sigap.jobs import kept
-from sigap.jobs.kept import REPORT, KeptUnreadable, keep, restore
+from sigap.jobs.kept import REPORT, keep, restore
 
 FILES = ("labelmap.gz", "numbers.json.gz")
 Input = tuple[list[InputFile], DecodeOptions]

@@ -16,6 +16,7 @@
     ├── DatabaseUnavailable       the job store cannot be reached
     │   └── DatabaseTooNew        it was written by a newer version
     ├── UnknownJob                no job of that id, or erased
+    ├── KeptUnreadable            a kept result is damaged
     ├── JobStateForbids           a job's state does not allow what was asked
     ├── DeadlineExceeded          the request's time is over
     └── Cancelled                 nobody waits for the answer any more
@@ -139,6 +140,12 @@ class UnknownJob(SigapError):
 
     def __init__(self) -> None:
         super().__init__("There is no such job. It may have been erased, or its time was over.")
+
+
+class KeptUnreadable(SigapError):
+    """A kept result that is damaged, of another version of Sigap, or not about this study."""
+
+    slug = "kept-unreadable"
 
 
 class JobStateForbids(SigapError):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from sigap.core.contract import Model
-from sigap.core.errors import SigapError
+from sigap.core.errors import KeptUnreadable
 from sigap.core.measurement import Measurements
 from sigap.core.result import Result
 from sigap.core.segmentation import Dropped, Notice, Segmentation
@@ -35,12 +35,6 @@ _NUMBERS = "numbers.json.gz"
 _LABELMAP = "labelmap.gz"
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-
-
-class KeptUnreadable(SigapError):
-    """A kept result that is damaged, of another version of Sigap, or not about this study."""
-
-    slug = "kept-unreadable"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sigap.core.errors import (
     GeometryRefused,
     InputError,
     JobStateForbids,
+    KeptUnreadable,
     QueueFull,
     SigapError,
     StorageFull,
@@ -28,6 +29,7 @@ _INTERNAL = "Something went wrong inside the server. Tell its administrator the 
 STATUSES: tuple[tuple[type[SigapError], int], ...] = (
     (UnknownTask, HTTPStatus.NOT_FOUND),
     (UnknownJob, HTTPStatus.NOT_FOUND),
+    (KeptUnreadable, HTTPStatus.INTERNAL_SERVER_ERROR),
     (JobStateForbids, HTTPStatus.CONFLICT),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (UnsupportedFormat, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
