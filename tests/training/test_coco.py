@@ -10,6 +10,7 @@ import pytest
 
 from sigap_training import coco
 from sigap_training.coco_export import channel_categories, read_list
+from sigap_training.coco_truth import plain_name
 from sigap_training.slices import UNKNOWN, BadData, SliceSet, join
 from training.tiny_data import save_coco, write_coco, write_roboflow
 
@@ -85,6 +86,11 @@ def test_a_real_export_reads_in_both_ways(tmp_path: Path) -> None:
     assert (channels.masks == 255).sum(axis=(2, 3)).tolist() == [[64, 64], [0, 0]]
     assert channels.known.all()
     np.testing.assert_array_equal(channels.masks.max(axis=1), union.masks[:, 0])
+
+
+def test_names_are_compared_without_case_and_separators() -> None:
+    assert plain_name("Intra-axial  Bleed_1.") == plain_name("intra_axial bleed 1") == "intra_axial_bleed_1"
+    assert plain_name("肝臓") != plain_name("腫瘍")
 
 
 def test_parts_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from sigap_training.coco_export import channel_categories, read_list, read_pictu
 from sigap_training.slices import BadData
 from training.tiny_data import save_coco, write_coco, write_roboflow
 
-UNION = {1: 0, 2: 0, 3: 0}
+UNION = [{1, 2, 3}]
 
 
 def test_pictures_come_with_what_is_stated_and_drawn(tmp_path: Path) -> None:
@@ -24,11 +24,11 @@ def test_pictures_come_with_what_is_stated_and_drawn(tmp_path: Path) -> None:
     assert first.entry["source"] == "BHSD"
     assert first.entry["categories"] == {"hemorrhage", "epidural"}
     assert first.read()[10, 10] == 200
-    drawn = first.draw({1: 0, 2: 1, 3: 2}, 3)
+    drawn = first.draw([{1}, {2}, {3}])
     assert drawn.sum(axis=(1, 2)).tolist() == [64, 64, 0]
     assert drawn[1, 20:28, 20:28].all()
-    assert first.draw(UNION, 1).sum() == 128
-    assert without.draw(UNION, 1).max() == 0
+    assert first.draw(UNION).sum() == 128
+    assert without.draw(UNION).max() == 0
 
 
 def test_a_crowd_is_drawn_as_what_it_covers(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_crowd_is_drawn_as_what_it_covers(tmp_path: Path) -> None:
         {"id": 4, "image_id": 3, "category_id": 1, "segmentation": crowd, "iscrowd": 1, "area": 4.0}
     )
     save_coco(tmp_path, document)
-    drawn = read_list(tmp_path).pictures[2].draw(UNION, 1)
+    drawn = read_list(tmp_path).pictures[2].draw(UNION)
     assert np.argwhere(drawn[0]).tolist() == [[0, 30], [1, 30], [2, 30], [3, 30]]
 
 

@@ -274,3 +274,41 @@ def test_categories_of_a_model_with_several_labels_have_their_own_masks(tmp_path
     # Annotations: image 1 has liver (rows 8..15, columns 4..11) and tumour (a polygon), image 2 only `other`.
     assert [row["truth_voxels"] for row in rows["liver"]] == [64, 0, 0, 0]
     assert [row["truth_voxels"] for row in rows["tumour"]] == [64, 0, 0, 0]
+
+
+def test_slices_that_leave_a_label_untold_are_left_out_of_its_figures_only(tmp_path: Path) -> None:
+    """As in training: a whole holds its parts, alone it leaves them unknown, and names are compared plain."""
+    folder = write_bright_model(tmp_path / "repository", "liver", size=32)
+    document = write_coco(tmp_path / "coco" / "test")
+    document["categories"] = [
+        {"id": 1, "name": "Liver"},
+        {"id": 2, "name": "other part", "supercategory": "Liver"},
+        {"id": 3, "name": "TUMOUR", "supercategory": "Liver"},
+    ]
+    document["annotations"][1]["category_id"] = 1
+    save_coco(tmp_path / "coco" / "test", document)
+    result = evaluate(folder, "--data", tmp_path / "coco", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    test = report_of(tmp_path / "out")["parts"]["test"]
+    # The first picture has only liver, in two places; the second a tumour, which is liver too.
+    assert [(row["case"], row["truth_voxels"]) for row in test["cases"]["liver"]] == [
+        ("1", 128),
+        ("2", 64),
+        ("3", 0),
+        ("4", 0),
+    ]
+    assert [(row["case"], row["truth_voxels"]) for row in test["cases"]["tumour"]] == [("2", 64), ("3", 0), ("4", 0)]
+    assert (test["labels"]["liver"]["cases"], test["labels"]["tumour"]["cases"]) == (4, 3)
+    note = "Left out of the figures of tumour only, because the truth does not tell it: 1 of 4 slices."
+    assert note in test["notes"]
+    assert note in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_two_spellings_of_one_label_are_refused(tmp_path: Path) -> None:
+    folder = write_bright_model(tmp_path / "repository", "liver", size=32)
+    document = write_coco(tmp_path / "coco" / "test")
+    document["categories"] = [{"id": n, "name": name} for n, name in enumerate(("liver", "tumour", "Tumour"), 1)]
+    save_coco(tmp_path / "coco" / "test", document)
+    result = evaluate(folder, "--data", tmp_path / "coco", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "the categories tumour, Tumour are all called as the label tumour" in result.output

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -83,22 +84,22 @@ class Picture:
         self._refuse_size(pixels.shape)
         return pixels
 
-    def draw(self, channel_of: Mapping[int, int], channels: int) -> NDArray[np.uint8]:
+    def draw(self, channels: Sequence[AbstractSet[int]]) -> NDArray[np.uint8]:
         """0 or 1 [C, H, W]: inside any annotation of a channel.
 
         Args:
-            channel_of: the channel of each category.
-            channels: how many there are.
+            channels: the ids of each one's categories.
 
         Raises:
             BadData: a shape is none.
         """
-        masks = np.zeros((channels, *self.size), np.uint8)
+        masks = np.zeros((len(channels), *self.size), np.uint8)
         for number, category, shape in self.shapes:
             try:
-                masks[channel_of[category]] |= draw(shape, *self.size)
+                drawn = draw(shape, *self.size)
             except ValueError as error:
                 raise BadData(f"{self.path}: annotation {number}: {error}") from error
+            masks[[category in categories for categories in channels]] |= drawn
         return masks
 
     def check(self) -> None:
@@ -108,7 +109,7 @@ class Picture:
             BadData: as they do, but for pixels that cannot be decoded.
         """
         self._refuse_size(picture_size(self.path))
-        self.draw(defaultdict(int), 1)
+        self.draw([])
 
     def _refuse_size(self, found: tuple[int, ...]) -> None:
         if found != self.size:

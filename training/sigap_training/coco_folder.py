@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from sigap_training import coco, slice_labels
 from sigap_training.bars import bar
 from sigap_training.coco_export import ANNOTATIONS, Category, Export, channel_categories, read_list
+from sigap_training.coco_truth import plain_name
 from sigap_training.slice_labels import LabelledSlice
 from sigap_training.slices import BadData, SliceSet
 from sigap_training.splits import SPLITS, refuse_shared_patients
@@ -134,13 +134,9 @@ class CocoFolder:
         if not self.categories and len(labels) != 1:
             raise BadData(f"{self.root}: the union of all categories is one label, the model has {', '.join(labels)}")
         names = [category.name for category in self.categories]
-        if names and list(map(_plain, names)) != list(map(_plain, labels)):
+        if names and list(map(plain_name, names)) != list(map(plain_name, labels)):
             raise BadData(
                 f"{self.root}: its categories are {', '.join(names)}; the model's labels are {', '.join(labels)}. "
                 f"The recipe's contract.labels needs one entry for each category, in this order, with name, role, "
                 f"parent, code, colour and thresholds, and loss.kinds one for each"
             )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

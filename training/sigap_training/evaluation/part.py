@@ -17,7 +17,8 @@ from sigap.core.contract import Contract
 from sigap_training import lits
 from sigap_training.bars import bar
 from sigap_training.coco import stated_patient
-from sigap_training.coco_export import ANNOTATIONS, Picture, read_list
+from sigap_training.coco_export import ANNOTATIONS, Export, Picture, read_list
+from sigap_training.coco_truth import Truth, plain_name
 from sigap_training.evaluation.case import Case, as_stored, read_volume, refuse_elsewhere
 from sigap_training.fingerprint import fingerprint
 from sigap_training.lits_cases import CASES_FILE, CaseEntry
@@ -144,27 +145,33 @@ def _picture_notes(pictures: Sequence[Picture]) -> Iterator[str]:
 
 
 def _picture_cases(folder: Path, contract: Contract) -> Iterator[Case]:
-    """Pictures with the union of all shapes for a model of one label, else with a mask a category."""
+    """Pictures with the union of all shapes for a model of one label, else with what they tell of each label."""
     export = read_list(folder)
     labels = [label.name for label in contract.labels]
-    channel_of = {category.id: 0 for category in export.categories}
-    if len(labels) > 1:
-        names = [category.name for category in export.categories]
-        if missing := [label for label in labels if label not in names]:
-            raise BadData(f"{export.path} has no category {', '.join(missing)}, but the model has such labels")
-        # What is no label of the model goes into a channel that nobody reads.
-        channel_of = {
-            category.id: labels.index(category.name) if category.name in labels else len(labels)
-            for category in export.categories
-        }
+    is_union = len(labels) == 1
+    channels = [0] if is_union else _channels(export, labels)
     for picture in bar(export.pictures, folder.name):
         volume = read_volume(picture.path)
-        masks = picture.draw(channel_of, len(labels) + 1) > 0
+        told = Truth.of(picture, () if is_union else export.categories)
         truth = {
-            label: as_stored(mask[np.newaxis], volume, picture.path) for label, mask in zip(labels, masks, strict=False)
+            label: as_stored(told.masks[channel][np.newaxis] > 0, volume, picture.path)
+            for label, channel in zip(labels, channels, strict=True)
+            if told.known[channel]
         }
         name, patient = picture.path.stem, stated_patient(picture.entry.get("patient"))
         yield Case(name, patient or name, str(picture.entry.get("source") or ""), volume, truth)
+
+
+def _channels(export: Export, labels: Sequence[str]) -> list[int]:
+    """The place of each label's category; categories that are no label of the model stay unread."""
+    names = [category.name for category in export.categories]
+    spellings = {label: [name for name in names if plain_name(name) == plain_name(label)] for label in labels}
+    if missing := [label for label, found in spellings.items() if not found]:
+        raise BadData(f"{export.path} has no category {', '.join(missing)}, but the model has such labels")
+    for label, found in spellings.items():
+        if len(set(found)) > 1:
+            raise BadData(f"{export.path}: the categories {', '.join(found)} are all called as the label {label}")
+    return [names.index(found[0]) for found in spellings.values()]
 
 
 def _studies(pairs: Sequence[tuple[Path, Path]], contract: Contract) -> Iterator[Case]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def gather(
         name=name,
         sha256=first.sha256 if len(parts) == 1 else " ".join(part.sha256 for part in parts),
         is_pictures=is_pictures,
-        notes=(*notes, *_omissions(left_out)),
+        notes=(*notes, *_omissions(by_label, left_out, is_pictures=is_pictures)),
         summaries=tuple(
             summarise(by_label[label.name], label, is_pictures=is_pictures)
             for label in contract.labels
@@ -109,12 +109,12 @@ def gather(
     )
 
 
-def _omissions(left_out: dict[str, list[str]]) -> list[str]:
-    return [
-        f"Left out of the figures of {label} only, because the truth does not tell it: {', '.join(cases)}."
-        for label, cases in left_out.items()
-        if cases
-    ]
+def _omissions(by_label: dict[str, list[Score]], left_out: dict[str, list[str]], *, is_pictures: bool) -> Iterator[str]:
+    """Cases by name; slices, which may be thousands, by number."""
+    for label, cases in left_out.items():
+        which = f"{len(cases)} of {len(cases) + len(by_label[label])} slices" if is_pictures else ", ".join(cases)
+        if cases:
+            yield f"Left out of the figures of {label} only, because the truth does not tell it: {which}."
 
 
 def write_json(report: Report, path: Path) -> None:
