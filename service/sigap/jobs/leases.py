@@ -77,13 +77,16 @@ class Leases:
                 return False
             dropped = _forget_received(connection, gateway)
             crashed = JOBS.c.gateway == gateway
-            connection.execute(
-                update(JOBS).where(crashed, JOBS.c.crashes >= MOST_CRASHES).values(**dead(_CRASHED, self._clock()))
-            )
+            given_up = update(JOBS).where(crashed, JOBS.c.crashes >= MOST_CRASHES)
+            buried = given_up.values(**dead(_CRASHED, self._clock())).returning(JOBS.c.folder)
+            folders = connection.execute(buried).scalars().all()
             connection.execute(update(JOBS).where(crashed).values(**QUEUED))
             connection.execute(delete(GATEWAYS).where(GATEWAYS.c.id == gateway))
         self._storage.data.remove(dropped)
         self._storage.data.remove_workspaces(gateway)
+        for folder in folders:
+            # Its last run may have ended between keeping a result and saying so.
+            self._storage.data.job(folder).remove_results(but=None)
         return True
 
     def leave(self) -> None:
