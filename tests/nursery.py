@@ -146,7 +146,7 @@ class Nursery:
 def nursery() -> Iterator[Nursery]:
     """One for many gateways; at its end all are gone."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIGAP_")}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(crashing.__file__).parent)}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, crashing.__file__]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
