@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import httpx
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import func, select
 
 from sigap.api.gateway import Gateway
+from sigap.jobs.job import ENDED
+from sigap.jobs.tables import JOBS
 
 PATIENCE_S = 20.0
 
@@ -38,6 +43,7 @@ def serving(app: FastAPI, *, grace_s: int | None = None) -> Iterator[httpx.Clien
         timeout_graceful_shutdown=grace_s,
     )
     server = uvicorn.Server(config)
+    gateway: Gateway = app.state.gateway
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -48,6 +54,8 @@ def serving(app: FastAPI, *, grace_s: int | None = None) -> Iterator[httpx.Clien
             with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE_S) as client:
                 yield client
         finally:
+            # As `serve` does when it is told to stop.
+            gateway.is_stopping.set()
             server.should_exit = True
             thread.join(PATIENCE_S)
     assert not thread.is_alive(), "the server did not stop"
@@ -62,13 +70,33 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def files_left(app: FastAPI) -> list[str]:
-    """What lies in the folder of jobs, by its place there."""
+    """What lies in the data folder of jobs and of what their runs unpack, by its place there."""
     gateway: Gateway = app.state.gateway
-    folder: Path = gateway.settings.data / "jobs"
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    data = gateway.settings.data
+    own = data / "work" / gateway.leases.gateway
+    # Unlike rglob, walk does not mind what goes while it looks.
+    found = [
+        Path(place) / name
+        for part in ("jobs", "work")
+        for place, *names in os.walk(data / part)
+        for name in chain(*names)
+    ]
+    return sorted(str(path.relative_to(data)) for path in found if path != own)
 
 
 def is_idle(app: FastAPI) -> bool:
-    """Whether every place in the queue is free."""
+    """Whether every place in the queue is free and no run, not even of a cancelled job, is at work."""
     gateway: Gateway = app.state.gateway
-    return gateway.queue.taken == 0
+    active = select(func.count()).select_from(JOBS).where(JOBS.c.state.not_in(ENDED))
+    with gateway.storage.database.transaction() as connection:
+        count: int = connection.execute(active).scalar_one()
+    return count == 0 and not any(name.startswith("work/") for name in files_left(app))
+
+
+def forget_all(app: FastAPI) -> None:
+    """Wait for all work, erase all jobs, and make sure that no file outlives them."""
+    gateway: Gateway = app.state.gateway
+    wait_until(lambda: is_idle(app))
+    for job in gateway.store.page(limit=10_000):
+        gateway.store.erase(job.id)
+    assert files_left(app) == []

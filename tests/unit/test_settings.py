@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from conftest import ROOT
 from sigap.settings import Settings, SettingsError, read_settings, unknown_variables, variable
@@ -71,7 +70,9 @@ def test_a_bad_value_is_named_by_its_variable_and_not_repeated(monkeypatch: pyte
     assert "10.0.0.1" not in str(raised.value)
 
 
-@pytest.mark.parametrize("bad", [{"quota_gb": "nan"}, {"request_timeout_s": 0}, {"engine": "magic"}, {"auth": "on"}])
+@pytest.mark.parametrize(
+    "bad", [{"quota_gb": "nan"}, {"request_timeout_s": 0}, {"engine": "magic"}, {"auth": "on"}, {"retention_hours": 0}]
+)
 def test_values_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         read_settings(**bad)
@@ -83,12 +84,20 @@ def test_misspelt_variables_are_found() -> None:
 
 
 def test_all_settings_are_shown_and_secrets_masked() -> None:
-    class WithSecret(Settings):
-        token: SecretStr = SecretStr("hunter2")
+    settings = read_settings(database_url="postgresql://sigap:hunter2@database/sigap")
+    shown = settings.shown()
+    assert {variable(name) for name in Settings.model_fields} == set(shown)
+    assert "hunter2" not in str(shown) + repr(settings)
+    assert settings.database_address == "postgresql://sigap:hunter2@database/sigap"
 
-    shown = WithSecret().shown()
-    assert {variable(name) for name in Settings.model_fields} <= set(shown)
-    assert "hunter2" not in str(shown)
+
+@pytest.mark.parametrize(
+    "url", ["mysql://sigap:hunter2@database/sigap", "postgresql://sigap:hunter2@database", "hunter2"]
+)
+def test_a_database_that_is_no_postgresql_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="SIGAP_DATABASE_URL: it must look like postgresql://") as raised:
+        read_settings(database_url=url)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_data_lies_where_the_user_s_data_belongs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,15 +12,23 @@ from starlette.datastructures import Headers
 from sigap.api.form import UploadForm, boundary_of, check_declared_size
 from sigap.api.problems import MalformedForm, NotAForm
 from sigap.core.errors import SigapError, TooLarge, UnreadableInput
-from sigap.jobs.folder import JobFolder, JobFolders
+from sigap.core.study import InputFile
+from sigap.jobs.folder import JobFolder, Upload
 
 BOUNDARY = b"a-boundary"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[JobFolder]:
-    with JobFolders(tmp_path, quota_bytes=1 << 30) as folders:
-        yield folders.create()
+def upload(tmp_path: Path) -> Iterator[Upload]:
+    with Upload(JobFolder(tmp_path / "job"), lambda _: None, 0) as upload:
+        yield upload
+
+
+def received(upload: Upload) -> list[InputFile]:
+    """What a run would find."""
+    upload.complete()
+    files, _ = upload.folder.files()
+    return files
 
 
 def part(content: bytes, disposition: str = 'form-data; name="files"; filename="a.dcm"', *more: str) -> bytes:
@@ -31,8 +39,8 @@ def part(content: bytes, disposition: str = 'form-data; name="files"; filename="
 END = b"--" + BOUNDARY + b"--\r\n"
 
 
-def feed(folder: JobFolder, body: bytes, step: int = 1 << 20, max_files: int = 10_000) -> None:
-    form = UploadForm(BOUNDARY, folder, max_files=max_files)
+def feed(upload: Upload, body: bytes, step: int = 1 << 20, max_files: int = 10_000) -> None:
+    form = UploadForm(BOUNDARY, upload, max_files=max_files)
     try:
         for first in range(0, len(body), step):
             form.feed(body[first : first + step])
@@ -42,26 +50,26 @@ def feed(folder: JobFolder, body: bytes, step: int = 1 << 20, max_files: int = 1
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 1 << 20])
-def test_files_arrive_as_they_were_however_their_bytes_are_split(folder: JobFolder, step: int) -> None:
+def test_files_arrive_as_they_were_however_their_bytes_are_split(upload: Upload, step: int) -> None:
     contents = [b"", b"\r\n--a-bound", b"\r\n--a-boundarx\r\n" + os.urandom(100), bytes(range(256))]
-    feed(folder, b"".join(part(content) for content in contents) + END, step)
-    assert [file.path.read_bytes() for file in folder.files] == contents
+    feed(upload, b"".join(part(content) for content in contents) + END, step)
+    assert [file.path.read_bytes() for file in received(upload)] == contents
 
 
-def test_names_are_kept_for_the_report_alone(folder: JobFolder) -> None:
+def test_names_are_kept_for_the_report_alone(upload: Upload) -> None:
     name = "Jörg & Söhne; a.dcm"
-    feed(folder, part(b"x", f'form-data; name="files"; filename="{name}"') + END)
-    assert folder.files[0].name == name
+    feed(upload, part(b"x", f'form-data; name="files"; filename="{name}"') + END)
+    assert received(upload)[0].name == name
 
 
-def test_an_endless_name_is_cut(folder: JobFolder) -> None:
-    feed(folder, part(b"x", f'form-data; name="files"; filename="{"n" * 3000}"') + END)
-    assert folder.files[0].name == "n" * 255
+def test_an_endless_name_is_cut(upload: Upload) -> None:
+    feed(upload, part(b"x", f'form-data; name="files"; filename="{"n" * 3000}"') + END)
+    assert received(upload)[0].name == "n" * 255
 
 
-def test_sixteen_hundred_files_are_a_usual_study(folder: JobFolder) -> None:
-    feed(folder, b"".join(part(b"%d" % number) for number in range(1600)) + END, 4096)
-    assert [file.path.read_bytes() for file in folder.files] == [b"%d" % number for number in range(1600)]
+def test_sixteen_hundred_files_are_a_usual_study(upload: Upload) -> None:
+    feed(upload, b"".join(part(b"%d" % number) for number in range(1600)) + END, 4096)
+    assert [file.path.read_bytes() for file in received(upload)] == [b"%d" % number for number in range(1600)]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +105,9 @@ def test_sixteen_hundred_files_are_a_usual_study(folder: JobFolder) -> None:
         (part(b"x") * 4 + END, TooLarge, "too-many-files"),
     ],
 )
-def test_each_fault_has_its_name(folder: JobFolder, body: bytes, kind: type[SigapError], slug: str) -> None:
+def test_each_fault_has_its_name(upload: Upload, body: bytes, kind: type[SigapError], slug: str) -> None:
     with pytest.raises(kind) as raised:
-        feed(folder, body, max_files=3)
+        feed(upload, body, max_files=3)
     assert raised.value.slug == slug
 
 
@@ -127,9 +135,9 @@ def test_the_boundary_is_found(content_type: str) -> None:
     assert boundary_of(Headers({"content-type": content_type})) == b"a-b"
 
 
-def test_an_endless_boundary_is_refused(folder: JobFolder) -> None:
+def test_an_endless_boundary_is_refused(upload: Upload) -> None:
     with pytest.raises(MalformedForm):
-        UploadForm(b"b" * 5000, folder, max_files=1)
+        UploadForm(b"b" * 5000, upload, max_files=1)
 
 
 def test_a_declared_size_is_believed_where_it_is_too_large() -> None:
