@@ -104,10 +104,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parts = urlsplit(url.get_secret_value())
-            if parts.scheme != "postgresql" or not parts.path.strip("/"):
-                raise ValueError("it must look like postgresql://user:password@host:5432/name")
+        if url is not None and not _is_database(url.get_secret_value()):
+            raise ValueError(
+                "it must look like postgresql://user:password@host:5432/name, with each / ? # @ : of the password "
+                "written as %2F %3F %23 %40 %3A"
+            )
         return url
 
     @model_validator(mode="after")
@@ -188,6 +189,15 @@ def _sentence(fault: Mapping[str, object]) -> str:
     names = ", ".join(variable(str(name)) for name in place) if isinstance(place, tuple) else ""
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{names}: {message}" if names else message
+
+
+def _is_database(url: str) -> bool:
+    """Whether it can be PostgreSQL's. What is wrong is not said: it may be a part of the password."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "postgresql" and bool(parts.path.strip("/")) and (parts.port or 0) >= 0
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

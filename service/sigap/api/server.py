@@ -84,7 +84,8 @@ def _check_storage(settings: Settings) -> None:
             "SIGAP_DATABASE_URL for all of them to one PostgreSQL database: then they share the folder and the work."
         ) from error
     except DatabaseUnavailable as error:
-        raise SettingsError(f"SIGAP_DATABASE_URL or SIGAP_DATA: {error.message}") from error
+        name = "SIGAP_DATA" if settings.database_url is None else "SIGAP_DATABASE_URL"
+        raise SettingsError(f"{name}: {error.message}") from error
     except OSError as error:
         raise SettingsError(
             f"SIGAP_DATA cannot be used: {error.strerror}. Name a folder that can be written to."

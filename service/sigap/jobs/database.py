@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from sigap.core.errors import DatabaseUnavailable, StorageFull
-from sigap.jobs.migrations import migrate
+from sigap.jobs.migrations import is_current, migrate
 
 _FILE = "sigap.sqlite3"
 _WAIT_S = 10
@@ -34,11 +34,15 @@ class Database:
     Args:
         data: the data folder.
         url: of PostgreSQL; None: SQLite in the data folder.
+
+    Raises:
+        DatabaseUnavailable: the URL is none, or the driver is not installed.
     """
 
     def __init__(self, data: Path, url: str | None = None) -> None:
         self.is_shared = url is not None
-        self._engine = _postgresql(url) if url is not None else _sqlite(data / _FILE)
+        self._file = data / _FILE
+        self._engine = _postgresql(url) if url is not None else _sqlite(self._file)
 
     def open(self) -> None:
         """Bring the tables to this version's form.
@@ -49,6 +53,18 @@ class Database:
         """
         with mapped_errors():
             migrate(self._engine)
+
+    def is_made(self) -> bool:
+        """Whether there are tables, and in this version's form. Makes and changes nothing.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached, or another version has written it: an older one may be running,
+                so that its tables are not brought forward beneath it.
+        """
+        if not self.is_shared and not self._file.exists():
+            return False
+        with mapped_errors():
+            return is_current(self._engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -103,5 +119,11 @@ def _sqlite(file: Path) -> Engine:
 
 
 def _postgresql(url: str) -> Engine:
-    address = make_url(url).set(drivername="postgresql+psycopg")
-    return create_engine(address, pool_pre_ping=True, connect_args=_PATIENCE)
+    try:
+        address = make_url(url).set(drivername="postgresql+psycopg")
+        return create_engine(address, pool_pre_ping=True, connect_args=_PATIENCE)
+    except (ArgumentError, ValueError):
+        # Their messages quote the URL, and so the password.
+        raise DatabaseUnavailable("The database's address is no URL of a PostgreSQL database.") from None
+    except ImportError as error:
+        raise DatabaseUnavailable("PostgreSQL's driver is not installed: pip install 'sigap[postgres]'.") from error

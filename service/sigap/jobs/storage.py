@@ -42,6 +42,21 @@ class Storage:
             stack.callback(self.database.close)
             yield
 
+    @contextmanager
+    def visited(self) -> Iterator[bool]:
+        """Look in beside whoever runs here: nothing is claimed, made or brought forward.
+
+        Yields:
+            Whether there is anything yet.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached, or another version has written it.
+        """
+        try:
+            yield self.database.is_made()
+        finally:
+            self.database.close()
+
 
 def storage(data: Path, database_url: str | None, *, quota_bytes: int) -> Storage:
     """The storage that settings name; nothing is opened yet."""

@@ -127,6 +127,12 @@ class JobStore:
         with self._database.transaction() as connection:
             return read_job(connection, job_id)
 
+    def ids(self, beginning: str, limit: int = 2) -> list[str]:
+        """Ids of jobs that begin so, at most `limit`."""
+        wanted = select(JOBS.c.id).where(JOBS.c.state != RECEIVING, JOBS.c.id.startswith(beginning, autoescape=True))
+        with self._database.transaction() as connection:
+            return list(connection.execute(wanted.limit(limit)).scalars())
+
     def page(
         self,
         *,

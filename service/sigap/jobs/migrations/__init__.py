@@ -8,9 +8,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from sigap.core.errors import DatabaseTooNew
+from sigap.core.errors import DatabaseTooNew, DatabaseUnavailable
 
 _LOCK = 0x516AA
 
@@ -21,16 +21,46 @@ def migrate(engine: Engine) -> None:
     Raises:
         DatabaseTooNew: they are of a version that this one does not know; nothing was changed.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    config = _config()
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        if not set(MigrationContext.configure(connection).get_current_heads()) <= known:
-            raise DatabaseTooNew(
-                "The data was written by a newer version of Sigap, and was left as it is. Install that version again, "
-                "or give this one an empty SIGAP_DATA and its own database."
-            )
+        _revisions(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether there are tables, all in this version's form.
+
+    Raises:
+        DatabaseTooNew: they are of a version that this one does not know.
+        DatabaseUnavailable: they are of an older version.
+    """
+    with engine.begin() as connection:
+        revisions = _revisions(connection)
+    if revisions and revisions != set(ScriptDirectory.from_config(_config()).get_heads()):
+        raise DatabaseUnavailable(
+            "The data is of an older version of Sigap. Stop its server and start `sigap serve` of this version once: "
+            "that brings the data forward.",
+            slug="database-too-old",
+        )
+    return bool(revisions)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
+
+
+def _revisions(connection: Connection) -> set[str]:
+    """The version that the tables have; none where there are no tables. Raises `DatabaseTooNew`."""
+    revisions = set(MigrationContext.configure(connection).get_current_heads())
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if not revisions <= known:
+        raise DatabaseTooNew(
+            "The data was written by a newer version of Sigap, and was left as it is. Install that version again, "
+            "or give this one an empty SIGAP_DATA and its own database."
+        )
+    return revisions
