@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import toy
+from office import Office, opened_office
+from postgres import Postgres, database_url, postgres
+
+__all__ = ["ROOT", "database_url", "postgres"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,6 +33,23 @@ def samples() -> Path:
 def toy_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with the one task `toy`."""
     return toy.write_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def job_database(postgres: Postgres) -> str:
+    """The URL of one database for all tests of the job store: a new one for each would cost a second each."""
+    return postgres.url(postgres.create_database())
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
+    """An empty job store over each database."""
+    url = None
+    if request.param == "PostgreSQL":
+        url = request.getfixturevalue("job_database")
+        request.getfixturevalue("postgres").start()
+    with opened_office(tmp_path / "data", url) as office:
+        yield office
 
 
 @pytest.fixture(autouse=True)

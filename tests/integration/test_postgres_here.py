@@ -5,9 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from postgres import Postgres, database_url, postgres
-
-__all__ = ["database_url", "postgres"]
+from postgres import Postgres
 
 
 def test_two_connections_see_each_others_commits(database_url: str):
