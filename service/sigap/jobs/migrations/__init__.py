@@ -48,6 +48,10 @@ def is_current(engine: Engine) -> bool:
     return bool(revisions)
 
 
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
@@ -57,8 +61,7 @@ def _config() -> Config:
 def _revisions(connection: Connection) -> set[str]:
     """The version that the tables have; none where there are no tables. Raises `DatabaseTooNew`."""
     revisions = set(MigrationContext.configure(connection).get_current_heads())
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if not revisions <= known:
+    if not revisions <= _known():
         raise DatabaseTooNew(
             "The data was written by a newer version of Sigap, and was left as it is. Install that version again, "
             "or give this one an empty SIGAP_DATA and its own database."
