@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-system run test check format bench pin clean
+.PHONY: help setup setup-system run test check format bench chaos pin clean
 
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -52,6 +52,9 @@ format: setup ## Format the code and mend what ruff can mend
 
 bench: setup ## Measure speed and memory; writes docs/benchmarks.md
 	PYTHONPATH=tests $(BIN)/python benchmarks/run.py
+
+chaos: setup setup-system ## Kill all gateways at random moments: nothing may be lost (ARGS="--small --seed 7")
+	PYTHONPATH=tests $(BIN)/python benchmarks/chaos.py $(ARGS)
 
 pin: setup ## Write constraints.txt anew from what .venv holds
 	@sed -n '/^#/p' constraints.txt > .venv/constraints.txt

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,15 +15,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from conftest import ROOT
 from crashing import Part
 from nursery import Answered, Living, Nursery, nursery, orphans, study
-from postgres import Postgres, database_url, postgres
+from postgres import Postgres
 from serving import wait_until
 from sigap.api.server import serve
 from sigap.encoders.formats import FORMATS
 from sigap.settings import Settings, SettingsError
-
-__all__ = ["database_url", "postgres"]
 
 AWAY = "urn:sigap:problem:database-unavailable"
 Start = Callable[..., Living]
@@ -181,6 +183,17 @@ def test_no_gateway_starts_without_its_database(
 ) -> None:
     postgres.stop()
     with pytest.raises(
-        SettingsError, match="SIGAP_DATABASE_URL or SIGAP_DATA: The server's database cannot be reached"
+        SettingsError, match="SIGAP_DATABASE_URL.*: The server.s database cannot be reached"
     ):
         serve(Settings(data=data, database_url=database_url, models=toy_repository))
+
+
+def test_twenty_studies_survive_three_kills_of_everything(database_url: str) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "chaos.py"), "--small", "--seed", "6"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*command, "--database-url", database_url], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("kill 3 at") == 2
+    assert ended.stdout.count("20 results, 0 faults") == 2
