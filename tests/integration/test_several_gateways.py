@@ -9,11 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from conftest import ROOT
 from crashing import Part
@@ -21,7 +22,10 @@ from nursery import Answered, Living, Nursery, nursery, orphans, study
 from postgres import Postgres
 from serving import wait_until
 from sigap.api.server import serve
+from sigap.core.errors import DatabaseUnavailable
 from sigap.encoders.formats import FORMATS
+from sigap.jobs import database
+from sigap.jobs.database import Database
 from sigap.settings import Settings, SettingsError
 
 AWAY = "urn:sigap:problem:database-unavailable"
@@ -137,6 +141,26 @@ def test_a_slow_gateway_that_comes_back_cannot_overwrite(
     check_nothing_left(data, database_url)
 
 
+def test_a_gateway_frozen_within_a_transaction_holds_nobody_up(
+    data: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = {"options": database._PATIENCE["options"].replace("5000", "200")}
+    monkeypatch.setattr(database, "_PATIENCE", database._PATIENCE | impatient)
+    with closing(Database(data, database_url)) as frozen, closing(Database(data, database_url)) as other:
+
+        def freeze() -> None:
+            with frozen.transaction() as connection:
+                frozen.lock(connection)
+                with other.transaction() as another:
+                    other.lock(another)
+                connection.execute(text("SELECT 1"))
+
+        with pytest.raises(DatabaseUnavailable):
+            freeze()
+        with frozen.transaction() as connection:
+            frozen.lock(connection)
+
+
 def test_an_upload_to_a_gateway_taken_for_dead_is_refused_and_leaves_nothing(
     start: Start, data: Path, database_url: str, undisturbed: Answered
 ) -> None:
@@ -182,9 +206,7 @@ def test_no_gateway_starts_without_its_database(
     postgres: Postgres, data: Path, database_url: str, toy_repository: Path
 ) -> None:
     postgres.stop()
-    with pytest.raises(
-        SettingsError, match="SIGAP_DATABASE_URL.*: The server.s database cannot be reached"
-    ):
+    with pytest.raises(SettingsError, match=r"SIGAP_DATABASE_URL.*: The server.s database cannot be reached"):
         serve(Settings(data=data, database_url=database_url, models=toy_repository))
 
 

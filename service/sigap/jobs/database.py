@@ -23,6 +23,8 @@ _PATIENCE = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": _WAIT_S * 1000,
+    # A gateway that is frozen within a transaction keeps its locks: nobody could take over from it, or accept a study.
+    "options": f"-c idle_in_transaction_session_timeout={_WAIT_S * 500}",
 }
 # Any number will do, as long as every gateway takes the same: the lock of the store's own bookkeeping.
 _LOCK = 0x516A9
