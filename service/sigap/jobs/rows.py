@@ -40,6 +40,9 @@ def visible_jobs() -> Select[Any]:
 
 def read_job(connection: Connection, job_id: str) -> Job:
     """One job; raises `UnknownJob`."""
+    if "\0" in job_id:
+        # PostgreSQL has no such character, and calls it an error of the database.
+        raise UnknownJob
     row = connection.execute(visible_jobs().where(JOBS.c.id == job_id)).mappings().one_or_none()
     if row is None:
         raise UnknownJob
