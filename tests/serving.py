@@ -99,4 +99,4 @@ def forget_all(app: FastAPI) -> None:
     wait_until(lambda: is_idle(app))
     for job in gateway.store.page(limit=10_000):
         gateway.store.erase(job.id)
-    assert files_left(app) == []
+    wait_until(lambda: not files_left(app))

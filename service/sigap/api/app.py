@@ -50,8 +50,11 @@ def create_app(
     # A redirect would build its address from the Host header, and FastAPI's own pages load from another host.
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gateway = gateway
-    for router in (segment.router, jobs.router, information.router, documentation.router):
+    routers = (segment.router, jobs.router, information.router, documentation.router)
+    for router in routers:
         app.include_router(router)
+    # An application's own list has its routers only, not their routes.
+    app.state.routes = [route for router in routers for route in router.routes]
     tasks = [model.name for model in engine.models()]
     app.openapi = cache(lambda: documentation.describe(app, tasks))  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(SigapError, on_sigap_error)

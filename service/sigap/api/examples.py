@@ -47,6 +47,7 @@ PROBLEM_SCHEMA: _Json = {
         "detail": {"type": "string", "description": "What is wrong and what to do."},
         "instance": {"type": "string", "description": "The request's id, as in X-Request-ID and the server's logs."},
         "geometry": GEOMETRY_SCHEMA,
+        "state": {"type": "string", "description": "Of a job whose state forbids what was asked."},
     },
 }
 
@@ -73,7 +74,8 @@ _WORDS: dict[str, str] = {
 }
 
 
-def _answer_content(name: str) -> _Json:
+def answer_content(name: str) -> _Json:
+    """Schema and example of one format."""
     if name == "json":
         return {"schema": REPORT_SCHEMA, "example": REPORT_EXAMPLE}
     if name == "coco":
@@ -90,6 +92,7 @@ _PROBLEMS: dict[int, tuple[str, str, str]] = {
     404: ("unknown-task", "No such task", "There is no such task. This server has: hemorrhage, liver."),
     406: ("not-acceptable", "No such format", "The format seg comes with a later version."),
     408: ("upload-stalled", "The upload stopped", "Nothing has arrived for 60 seconds. Send the study again."),
+    409: ("job-state", "The job's state forbids it", "The job has no result yet: ask again later."),
     413: ("upload-too-large", "Over a cap on bytes, members, pixels or memory", "The upload is larger than 2,048 MiB."),
     415: ("unsupported-format", "Not a format we read", "This is neither NIfTI, DICOM, PNG nor JPEG."),
     422: ("geometry-refused", "Unreadable, refused, or a bad parameter", "The slices have different sizes."),
@@ -101,11 +104,14 @@ _PROBLEMS: dict[int, tuple[str, str, str]] = {
     503: (
         "queue-full",
         "Queue full or engine away; see Retry-After",
-        "As many studies are waiting as this server takes.",
+        "As many routine studies are waiting as this server takes.",
     ),
-    504: ("deadline-exceeded", "Too late", "The study took longer than this server allows."),
+    504: ("deadline-exceeded", "Too late; the job goes on", "The study took longer than a request may."),
     507: ("storage-full", "No room on disk", "The server's space for uploads is full. Try again later."),
 }
+
+
+LOCATION: _Json = {"description": "The job's address, `/jobs/{id}`.", "schema": {"type": "string"}}
 
 
 def problem_responses(*statuses: int) -> dict[int | str, _Json]:
@@ -129,23 +135,26 @@ def _problem_response(status: int) -> _Json:
             "sizes": [[512, 512], [256, 256]],
         }
         example["geometry"] = {"verdict": "refused", "reasons": [reason]}
+    if status == 409:
+        example["state"] = "running"
     response: _Json = {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": example}},
     }
     if status == 503:
         response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    if status == 504:
+        response["headers"] = {"Location": LOCATION}
     return response
 
 
-SEGMENT_RESPONSES: dict[int | str, _Json] = {
-    200: {
-        "description": "The answer, in the format that was asked for. A healthy patient is an answer too.",
-        "headers": {
-            "X-Request-ID": {"description": "The request's id, as in the logs.", "schema": {"type": "string"}},
-            "Content-Disposition": {"description": "A file name of our own.", "schema": {"type": "string"}},
-        },
-        "content": {encoding.media_type: _answer_content(name) for name, encoding in FORMATS.items()},
+ANSWER_RESPONSE: _Json = {
+    "description": "The answer, in the format that was asked for. A healthy patient is an answer too.",
+    "headers": {
+        "X-Request-ID": {"description": "The request's id, as in the logs.", "schema": {"type": "string"}},
+        "Content-Disposition": {"description": "A file name of our own.", "schema": {"type": "string"}},
+        "Content-Location": {"description": "Where to fetch it again.", "schema": {"type": "string"}},
     },
-    **problem_responses(*_PROBLEMS),
+    "content": {encoding.media_type: answer_content(name) for name, encoding in FORMATS.items()},
 }
+ALL_STATUSES = tuple(_PROBLEMS)

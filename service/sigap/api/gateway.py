@@ -104,6 +104,11 @@ class Gateway:
         if not self.engine.is_ready():
             raise EngineUnavailable("The models are not ready. Try again in a moment.")
 
+    def check_database(self) -> None:
+        """Raise `DatabaseUnavailable` where a study could not be accepted now; waits for the database."""
+        with self.storage.database.transaction():
+            return
+
     def _limits(self, share: Share) -> Limits:
         return self.settings.limits_within(share.bytes)
 

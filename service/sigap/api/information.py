@@ -153,10 +153,11 @@ async def live() -> Health:
 
 
 @router.get("/health/ready", summary="Would a study be answered now?", responses=problem_responses(503))
-async def ready(request: Request) -> Health:
-    """200 once every model is loaded and warm; else 503."""
+def ready(request: Request) -> Health:
+    """200 once every model is loaded and warm, and while the job store can be reached; else 503."""
     gateway: Gateway = request.app.state.gateway
     gateway.check_ready()
+    gateway.check_database()
     return Health()
 
 
@@ -164,9 +165,9 @@ async def ready(request: Request) -> Health:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": "sigap_queue_length 0.0\n"}}}},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": "sigap_stored_bytes 0.0\n"}}}},
 )
 async def metrics(request: Request) -> Response:
-    """Requests, stage durations, slices, queue length and model versions; nothing about a patient."""
+    """Requests, jobs, waiting times, stage durations, slices and model versions; nothing about a patient."""
     gateway: Gateway = request.app.state.gateway
     return Response(gateway.metrics.exposition(), media_type=MEDIA_TYPE)

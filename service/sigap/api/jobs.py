@@ -14,15 +14,30 @@ from sigap.api.answer import AnswerResponse
 from sigap.api.examples import problem_responses
 from sigap.api.formats import choose
 from sigap.api.gateway import Gateway
+from sigap.api.job_schema import (
+    CANCEL_RESPONSES,
+    ERASE_RESPONSES,
+    EVENTS_RESPONSES,
+    GET_RESPONSES,
+    IMAGE_RESPONSES,
+    LIST_RESPONSES,
+    RESULT_RESPONSES,
+)
 from sigap.api.parameters import check_query
 from sigap.api.segment import answer_job
 from sigap.api.waiting import follow
 from sigap.core.errors import JobStateForbids, UnknownJob
 from sigap.encoders.formats import FORMATS
-from sigap.jobs.job import State
+from sigap.jobs.job import Job, State
 
 router = APIRouter(tags=["jobs"], responses=problem_responses(500, 503))
-JobId = Annotated[str, Path(description="A job's id.", max_length=64)]
+JobId = Annotated[str, Path(description="A job's id.")]
+
+
+# PostgreSQL has no such character.
+_NAME = r"^[^\x00]*$"
+# Proxies cut what is silent for a minute or less.
+KEEP_ALIVE_S = 15.0
 
 
 class Listing(BaseModel):
@@ -31,7 +46,7 @@ class Listing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: Annotated[State | None, Field(description="Only jobs in this state.")] = None
-    task: Annotated[str | None, Field(description="Only jobs of this task.")] = None
+    task: Annotated[str | None, Field(max_length=255, pattern=_NAME, description="Only jobs of this task.")] = None
     priority: Annotated[
         Literal["emergency", "routine", "batch"] | None, Field(description="Only jobs of this priority.")
     ] = None
@@ -52,7 +67,7 @@ class ResultOptions(BaseModel):
     ] = None
 
 
-@router.get("/jobs", summary="List jobs, the newest first", response_class=Response)
+@router.get("/jobs", summary="List jobs, the newest first", response_class=Response, responses=LIST_RESPONSES)
 def list_jobs(request: Request, listing: Annotated[Listing, Query()]) -> Response:
     """`next` is the cursor of the following page, or null."""
     check_query(request.query_params)
@@ -69,14 +84,14 @@ def list_jobs(request: Request, listing: Annotated[Listing, Query()]) -> Respons
     return _json({"jobs": [job.as_json() for job in page], "next": following})
 
 
-@router.get("/jobs/{job_id}", summary="One job", response_class=Response)
+@router.get("/jobs/{job_id}", summary="One job", response_class=Response, responses=GET_RESPONSES)
 def get_job(request: Request, job_id: JobId) -> Response:
     """Its state and how far it is."""
     gateway: Gateway = request.app.state.gateway
     return _json(gateway.store.get(job_id).as_json())
 
 
-@router.delete("/jobs/{job_id}", summary="Cancel a job", response_class=Response)
+@router.delete("/jobs/{job_id}", summary="Cancel a job", response_class=Response, responses=CANCEL_RESPONSES)
 def cancel_job(request: Request, job_id: JobId) -> Response:
     """Its place in the queue is free at once; work on it ends at the next slice batch. Its upload is deleted."""
     gateway: Gateway = request.app.state.gateway
@@ -85,7 +100,7 @@ def cancel_job(request: Request, job_id: JobId) -> Response:
     return _json(job.as_json())
 
 
-@router.get("/jobs/{job_id}/result", summary="A job's result", response_class=Response)
+@router.get("/jobs/{job_id}/result", summary="A job's result", response_class=Response, responses=RESULT_RESPONSES)
 async def get_result(request: Request, job_id: JobId, options: Annotated[ResultOptions, Query()]) -> Response:
     """In any format, whatever was asked for first. A failed job answers with its own problem."""
     check_query(request.query_params)
@@ -95,7 +110,13 @@ async def get_result(request: Request, job_id: JobId, options: Annotated[ResultO
     return await answer_job(gateway, request, job, encoding)
 
 
-@router.delete("/jobs/{job_id}/result", status_code=204, summary="Erase an ended job", response_class=Response)
+@router.delete(
+    "/jobs/{job_id}/result",
+    status_code=204,
+    summary="Erase an ended job",
+    response_class=Response,
+    responses=ERASE_RESPONSES,
+)
 def erase_result(request: Request, job_id: JobId) -> Response:
     """Its upload, its result and its record."""
     gateway: Gateway = request.app.state.gateway
@@ -104,7 +125,7 @@ def erase_result(request: Request, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/jobs/{job_id}/image", summary="The scan", response_class=Response)
+@router.get("/jobs/{job_id}/image", summary="The scan", response_class=Response, responses=IMAGE_RESPONSES)
 def get_image(request: Request, job_id: JobId) -> Response:
     """As NIfTI, in the mask's geometry; of a PNG or JPEG as PNG."""
     gateway: Gateway = request.app.state.gateway
@@ -114,18 +135,27 @@ def get_image(request: Request, job_id: JobId) -> Response:
     return AnswerResponse(gateway.answers.image(job))
 
 
-@router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=StreamingResponse)
+@router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=Response, responses=EVENTS_RESPONSES)
 async def get_events(request: Request, job_id: JobId) -> Response:
-    """Server-sent events: `event: job`, its data the job, after every change; the last one when the job has ended."""
+    """Server-sent events: `event: job`, its data the job, after every change; the last one when the job has ended.
+
+    Every 15 seconds without a change there is a comment, so that no proxy takes the connection for dead. An erased job
+    ends the stream, and so does a server that is being stopped: ask again.
+    """
     gateway: Gateway = request.app.state.gateway
     await run_in_threadpool(gateway.store.get, job_id)
-    return StreamingResponse(_events(gateway, job_id), media_type="text/event-stream")
+    # A proxy that collects an answer before it passes it on would pass on nothing until the end.
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(gateway, job_id), headers=headers, media_type="text/event-stream")
 
 
 async def _events(gateway: Gateway, job_id: str) -> AsyncIterator[str]:
+    seen: Job | None = None
     try:
-        async for job in follow(gateway, job_id, is_over=gateway.is_stopping.is_set):
-            yield f"event: job\ndata: {json.dumps(job.as_json())}\n\n"
+        async for job in follow(gateway, job_id, is_over=gateway.is_stopping.is_set, repeat_s=KEEP_ALIVE_S):
+            # A line that begins with a colon is a comment, which clients pass over.
+            yield ":\n\n" if job == seen else f"event: job\ndata: {json.dumps(job.as_json())}\n\n"
+            seen = job
     except UnknownJob:
         return
 

@@ -38,6 +38,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._is_head = scope["method"] == "HEAD"
+        self._is_answered = False
         self._is_unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         # A client that waits for 100 Continue sends nothing until it is asked.
         self._is_sending = headers.get("expect", "").lower() != "100-continue"
@@ -55,8 +56,11 @@ class _Exchange:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await self._send(message)
             return
+        if self._is_answered:
+            return
         body = b"" if self._is_head else message.get("body", b"")
-        is_last = not message.get("more_body", False)
+        # The rest of a stream of events might be long in coming.
+        self._is_answered = is_last = self._is_head or not message.get("more_body", False)
         if is_last and self._is_unread and self._is_sending:
             await self._send({**message, "body": body, "more_body": True})
             await self._drain()

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
 from sigap.core.errors import BadParameter, DatabaseUnavailable, EngineUnavailable, QueueFull, SigapError
 from sigap.jobs.problem import STATUSES as JOB_STATUSES
@@ -88,7 +89,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Routing's own errors: no such route, not this method. OPTIONS gets what the route allows."""
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows the type that Starlette's handlers do not
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = {method.strip() for method in (error.headers or {}).get("Allow", "").split(",")} | {"OPTIONS"}
+        allowed = _methods(request) | {"OPTIONS"}
         allow = {"Allow": ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))}
         if request.method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT.value, headers=allow)
@@ -97,6 +98,13 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return problem(request, error.status_code, "not-found", "There is nothing at this address. See /docs.")
     return problem(request, error.status_code, "bad-request", "The request could not be understood. See /docs.")
+
+
+def _methods(request: Request) -> set[str]:
+    """Of all routes at this address: the error knows the first one's alone."""
+    routes: list[BaseRoute] = request.app.state.routes
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in fitting if isinstance(route, Route) for method in route.methods or ()}
 
 
 async def on_bad_parameter(request: Request, error: Exception) -> Response:

@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sigap.api.answer import AnswerResponse
-from sigap.api.examples import SEGMENT_BODY, SEGMENT_RESPONSES
+from sigap.api.examples import SEGMENT_BODY
 from sigap.api.form import UploadForm, boundary_of, check_declared_size, declared_size, receive_form
 from sigap.api.formats import choose
 from sigap.api.gateway import Gateway
+from sigap.api.job_schema import SEGMENT_RESPONSES
 from sigap.api.parameters import SegmentOptions, check_query
 from sigap.api.problems import HungUp, answer_problem, respond
 from sigap.api.waiting import wait_for_end
@@ -50,7 +51,8 @@ async def segment(
         ),
     ] = None,
     prefer: Annotated[
-        str | None, Header(description="`respond-async`: answer 202 with the job as soon as the study is safe on disk.")
+        list[str] | None,
+        Header(description="`respond-async`: answer 202 with the job as soon as the study is safe on disk."),
     ] = None,
 ) -> Response:
     """Upload one study, as a NIfTI file, DICOM files or a zip of them, a PNG or a JPEG, and wait for the answer.
@@ -70,14 +72,14 @@ async def segment(
     request.state.log["format"] = encoding
     boundary = boundary_of(request.headers)
     check_declared_size(request.headers, gateway.settings.max_upload_bytes)
-    is_async = "respond-async" in _tokens(prefer)
+    is_async = "respond-async" in _tokens(prefer or [])
     if not is_async:
         gateway.check_ready()
     order = Order(
         task=model.name,
         priority=options.priority or model.contract.priority,
         options=options.run_options(),
-        is_fresh="no-cache" in _tokens(request.headers.get("cache-control")),
+        is_fresh="no-cache" in _tokens(request.headers.getlist("cache-control")),
         idempotency_key=idempotency_key,
     )
     accepted = await _bring_in(gateway, request, order, _Body(boundary, declared_size(request.headers), deadline))
@@ -172,5 +174,6 @@ async def answer_job(gateway: Gateway, request: Request, job: Job, encoding: str
     return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?format={encoding}"})
 
 
-def _tokens(header: str | None) -> set[str]:
-    return {part.partition(";")[0].strip().lower() for part in (header or "").split(",")}
+def _tokens(headers: list[str]) -> set[str]:
+    """What a header lists, parameters left out; it may be sent more than once."""
+    return {part.partition(";")[0].strip().lower() for part in ",".join(headers).split(",")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -19,20 +20,28 @@ from sigap.jobs.job import Job
 _LOOK_AGAIN_S = 0.5
 
 
-async def follow(gateway: Gateway, job_id: str, *, is_over: Callable[[], bool] = lambda: False) -> AsyncIterator[Job]:
+async def follow(
+    gateway: Gateway, job_id: str, *, is_over: Callable[[], bool] = lambda: False, repeat_s: float = math.inf
+) -> AsyncIterator[Job]:
     """The job now and after every change, the last time when it has ended, or when `is_over` says so.
+
+    Args:
+        gateway: this one.
+        job_id: the job's.
+        is_over: whether to stop before its end.
+        repeat_s: the same job comes again after so long without a change.
 
     Raises:
         UnknownJob: there is none, or it was erased meanwhile.
     """
     with gateway.changes.watching(job_id) as bell:
-        seen: Job | None = None
+        seen, told = None, 0.0
         while not is_over():
             bell.clear()
             with suppress(DatabaseUnavailable):
                 job = await run_in_threadpool(gateway.store.get, job_id)
-                if job != seen:
-                    seen = job
+                if job != seen or time.monotonic() - told >= repeat_s:
+                    seen, told = job, time.monotonic()
                     yield job
                 if job.has_ended:
                     return
