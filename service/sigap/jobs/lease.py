@@ -41,7 +41,11 @@ class Lease:
         self._write(stage=stage, slices_done=slices_done, slices_total=slices_total)
 
     def answer_by_twin(self) -> bool:
-        """Answer the job with an equal one's result, if one has come to be since it was accepted."""
+        """Answer the job with an equal one's result, if one has come to be since it was accepted.
+
+        Raises:
+            Cancelled: the job is somebody else's, or has been cancelled.
+        """
         job = self.job
         if job.is_fresh or job.fingerprint is None:
             return False
@@ -51,7 +55,8 @@ class Lease:
             if twin is None:
                 return False
             changes = {**answered_by(twin, self._clock()), "gateway": None, "stage": None, "crashes": 0}
-            connection.execute(update(JOBS).where(self._is_mine()).values(**changes))
+            if connection.execute(update(JOBS).where(self._is_mine()).values(**changes)).rowcount == 0:
+                raise _fenced()
             dropped = drop_unused(connection, job.folder)
         self._data.remove(dropped)
         return True
@@ -72,7 +77,6 @@ class Lease:
         folder = FOLDERS.c.id == self.job.folder
         with self._database.transaction() as connection:
             self._database.lock(connection)
-            check_quota(connection, size, self._quota_bytes)
             changes = {"state": "succeeded", "gateway": None, "stage": None, "finished_at": self._clock()}
             changes |= {"slices_done": slices, "slices_total": slices, "fingerprint": fingerprint, "crashes": 0}
             ended = update(JOBS).where(self._is_mine()).values(**changes, problem=None)
@@ -80,6 +84,8 @@ class Lease:
                 if connection.execute(select(FOLDERS.c.result).where(folder)).scalar_one_or_none() == result:
                     return  # the commit before was made, and only its answer was lost
                 raise _fenced()
+            # Not before: of a result that is kept already the bytes are counted already.
+            check_quota(connection, size, self._quota_bytes)
             connection.execute(update(FOLDERS).where(folder).values(result=result, bytes=FOLDERS.c.bytes + size))
 
     def fail(self, problem: Mapping[str, Any]) -> None:
