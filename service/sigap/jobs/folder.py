@@ -76,7 +76,9 @@ class DataFolder:
         """A new, empty folder for what is unpacked or made on the way."""
         path = self._work / gateway / secrets.token_hex(8)
         with no_room_means_full():
-            path.mkdir(mode=0o700, parents=True)
+            # One by one: `parents` would make those open to all.
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir(mode=0o700)
         return path
 
     def remove_workspaces(self, gateway: str) -> None:
@@ -101,7 +103,9 @@ class DataFolder:
         left = [path for name, path in works.items() if name not in living]
         left += [path for name, path in jobs.items() if name not in known]
         for path in left:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink(
+                missing_ok=True
+            )
         return len(left)
 
 
