@@ -98,7 +98,7 @@ class Office:
 
     def bury(self, problem: str = "why") -> Job:
         """A dead letter."""
-        job = self.submit()
+        job = self.submit(content=b"a study that fails")
         for _ in range(3):
             self.claim().postpone({"detail": problem}, is_counted=True)
             self.clock.now += 30
