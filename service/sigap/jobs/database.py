@@ -94,11 +94,17 @@ def mapped_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if "full" in str(error.orig):
+        if _is_full(error):
             raise StorageFull("The server's disk is full. Try again later or tell its administrator.") from error
         raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
     except SQLAlchemyError as error:
         raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
+
+
+def _is_full(error: DBAPIError) -> bool:
+    """PostgreSQL has a code for it (53100, disk_full), Python's sqlite3 too."""
+    codes = getattr(error.orig, "sqlstate", None), getattr(error.orig, "sqlite_errorname", None)
+    return "53100" in codes or "SQLITE_FULL" in codes
 
 
 def _sqlite(file: Path) -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -29,13 +30,24 @@ class Heartbeat:
         store: where jobs expire.
         storage: what is cleared.
         retention_s: how long results are kept.
+        monotonic: seconds of a clock that nobody sets.
     """
 
-    def __init__(self, leases: Leases, store: JobStore, storage: Storage, *, retention_s: float) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        store: JobStore,
+        storage: Storage,
+        *,
+        retention_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._leases = leases
         self._store = store
         self._storage = storage
         self._retention_s = retention_s
+        self._monotonic = monotonic
+        self._looked = monotonic()
         self._seen: dict[str, tuple[int, float]] = {}
         self._cleared = 0.0
         self._is_stopping = threading.Event()
@@ -68,16 +80,22 @@ class Heartbeat:
         while not self._is_stopping.wait(BEAT_S):
             try:
                 self._leases.beat()
-                self._look_around()
-                if time.monotonic() - self._cleared >= _CLEAR_S:
+                self.look_around()
+                if self._monotonic() - self._cleared >= _CLEAR_S:
                     self._clear()
-            except SigapError as error:
+            except (SigapError, OSError) as error:
                 # What was not seen to be silent while the database was away is not held against anybody.
                 self._seen.clear()
-                _log.warning("heartbeat missed", problem=error.slug)
+                _log.warning("heartbeat missed", problem=getattr(error, "slug", type(error).__name__))
 
-    def _look_around(self) -> None:
-        now, beats = time.monotonic(), self._leases.beats()
+    def look_around(self) -> None:
+        """Take over from those that have been silent for long enough."""
+        now = self._monotonic()
+        if now - self._looked >= SILENCE_S:
+            # It was this gateway that was frozen: it knows nothing of the others.
+            self._seen.clear()
+        self._looked = now
+        beats = self._leases.beats()
         self._seen = {
             gateway: self._seen[gateway] if self._seen.get(gateway, (None, 0.0))[0] == beat else (beat, now)
             for gateway, beat in beats.items()
@@ -87,6 +105,6 @@ class Heartbeat:
                 _log.warning("took over from a silent gateway")
 
     def _clear(self) -> None:
-        self._cleared = time.monotonic()
+        self._cleared = self._monotonic()
         self._store.expire(self._retention_s)
         self._storage.data.sweep(lambda: {self._leases.gateway, *self._leases.beats()}, self._store.folders)

@@ -106,7 +106,10 @@ class Worker:
                 changed=lambda: self._changes.tell(job_id),
             )
             ended = run.finish()
-        self._observe(ended)
+        try:
+            self._observe(ended)
+        except Exception:  # noqa: BLE001 - logged; a count that fails must not fail the job that is paused below
+            _log.exception("observing a run")
         return run
 
     def _before(self, rank: int) -> None:
