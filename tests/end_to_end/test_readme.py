@@ -75,7 +75,11 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
 
 def run(script: str, folder: Path) -> str:
     command = ["bash", "-euo", "pipefail", "-c", script]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    # Not the data of whoever runs the tests.
+    environment = {**os.environ, "XDG_DATA_HOME": str(folder / "share")}
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -89,9 +93,20 @@ def test_the_curl_commands(studies: Path, address: str) -> None:
         pytest.skip("curl is not installed (make setup-system)")
     commands = lines("curl ")
     assert len(commands) >= 6
+    job_id = "ID"
     for line in commands:
-        printed = run(line.replace("curl ", "curl -sSf ", 1).replace("http://127.0.0.1:8000", address), studies)
-        assert " -o " in line or json.loads(printed)["schema"] == "sigap.report/1"
+        command = line.replace("curl ", "curl -sSf ", 1).replace("http://127.0.0.1:8000", address)
+        printed = run(command.replace("/jobs/ID", f"/jobs/{job_id}"), studies)
+        if "respond-async" in line:
+            job_id = json.loads(printed)["id"]
+        elif line.endswith("/jobs"):
+            assert json.loads(printed)["jobs"][0]["id"] == job_id
+        elif "events" in line:
+            assert json.loads(printed.splitlines()[-2].removeprefix("data: "))["state"] == "succeeded"
+        elif "DELETE" in line:
+            assert not printed
+        else:
+            assert " -o " in line or json.loads(printed)["schema"] == "sigap.report/1"
     assert nibabel.load(studies / "mask.nii.gz").shape == (64, 64, 4)
     assert sorted(zipfile.ZipFile(studies / "all.zip").namelist()) == [
         "coco.json",
