@@ -194,7 +194,7 @@ def test_an_error_of_the_pipeline(served: Served, error: Exception, status: int,
     assert job["problem"] == {name: value for name, value in problem.items() if name != "instance"}
     assert_problem(served.client.get(job["links"]["result"]), status, slug)
     # The upload of a refused study goes at once.
-    assert bool(files_left(served.app)) == is_tried_again
+    wait_until(lambda: bool(files_left(served.app)) == is_tried_again)
 
 
 def test_every_error_class_is_in_the_suite() -> None:

@@ -129,8 +129,8 @@ def marked_uploads(folder: Path) -> list[dict[str, bytes]]:
 
 
 def test_nothing_of_a_patient_is_logged_told_or_left(toy_repository: Path, tmp_path: Path) -> None:
-    statuses = set()
-    with started(toy_repository, tmp_path / "data", SIGAP_LOG_LEVEL="debug") as server:
+    statuses, data = set(), tmp_path / "data"
+    with started(toy_repository, data, SIGAP_LOG_LEVEL="debug") as server:
         with httpx.Client(base_url=server.address, timeout=PATIENCE_S) as client:
             for upload in marked_uploads(tmp_path):
                 for query in ("", f"?series_uid={MARKERS['uid']}.2", f"?{MARKERS['id']}={MARKERS['name']}"):
@@ -143,16 +143,23 @@ def test_nothing_of_a_patient_is_logged_told_or_left(toy_repository: Path, tmp_p
             client.get(f"/{MARKERS['name']}/{MARKERS['id']}?{MARKERS['uid']}")
             client.post(f"/segment/{MARKERS['name']}")
             metrics = client.get("/metrics").text
+            jobs = client.get("/jobs?limit=1000")
+            names = [str(path.relative_to(data)) for path in data.rglob("*")]
+            erased = [client.delete(job["links"]["result"]).status_code for job in jobs.json()["jobs"]]
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE_S) == 0
         assert server.process.stdout is not None
         printed = server.process.stdout.read()
     said = "".join(server.lines)
     assert {200, 415, 422} <= statuses <= {200, 413, 415, 422}
-    assert [marker for marker in MARKERS.values() if marker in said + printed + metrics] == []
-    assert [path for path in (tmp_path / "data").rglob("*") if path.name not in ("jobs", "jobs.lock")] == []
+    told = said + printed + metrics + jobs.text + "".join(names)
+    assert [marker for marker in MARKERS.values() if marker in told] == []
+    assert len(erased) >= 2 * len(statuses)
+    assert set(erased) == {204}
+    assert [path for part in ("jobs", "work") for path in (data / part).iterdir()] == []
+    assert data.stat().st_mode & 0o777 == 0o700
     requests = [event for event in server.events if event["event"] == "request"]
-    assert len(requests) == 3 * len(marked_uploads(tmp_path / "again")) + 3
+    assert len(requests) == 3 * len(marked_uploads(tmp_path / "again")) + 4 + len(erased)
     assert all(event["request_id"] and event["duration_ms"] >= 0 for event in requests)
 
 
@@ -165,7 +172,7 @@ def test_a_killed_server_s_leftovers_are_gone_and_a_second_server_stays_out(
     with started(toy_repository, data) as server:
         assert httpx.get(f"{server.address}/health/ready").json() == {"status": "ok"}
         assert list((data / "jobs").iterdir()) == []
-        with pytest.raises(SettingsError, match="in use by another server"):
+        with pytest.raises(SettingsError, match="in use by another gateway"):
             serve(Settings(data=data, models=toy_repository))
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(PATIENCE_S) == 0
@@ -176,3 +183,26 @@ def test_a_data_folder_that_cannot_be_used(toy_repository: Path, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="SIGAP_DATA cannot be used: Not a directory"):
         serve(Settings(data=tmp_path / "file" / "data", models=toy_repository))
+
+
+def test_an_event_stream_does_not_hold_a_stop_up_and_the_next_server_ends_the_job(
+    toy_repository: Path, tmp_path: Path
+) -> None:
+    voxels = np.full((400, 192, 256), toy.ORGAN_HU, np.int16)
+    upload = {"files": ("a", nifti_bytes(voxels.transpose(2, 1, 0)))}
+    with started(toy_repository, tmp_path) as server:
+        response = httpx.post(
+            f"{server.address}/segment/toy", files=upload, headers={"Prefer": "respond-async"}, timeout=PATIENCE_S
+        )
+        here = response.headers["location"]
+        with httpx.stream("GET", f"{server.address}{here}/events", timeout=PATIENCE_S) as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "event: job"
+            server.process.send_signal(signal.SIGTERM)
+            told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+        assert server.process.wait(PATIENCE_S) == 0
+    assert told[-1]["state"] in ("queued", "running")
+    with started(toy_repository, tmp_path) as server:
+        last = httpx.get(f"{server.address}{here}/events", timeout=PATIENCE_S).text.strip().splitlines()[-1]
+        job = json.loads(last.removeprefix("data: "))
+        assert (job["state"], job["slices_done"]) == ("succeeded", 400)
