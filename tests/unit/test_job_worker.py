@@ -146,6 +146,14 @@ class Desk:
         self.office.clock.now += seconds
         self.worker.wake()
 
+    def look_again(self) -> None:
+        """Have an idle worker look for a job, and wait until it has."""
+        # The second question comes after all that followed from the first.
+        for _ in range(2):
+            self.engine.asked.clear()
+            self.worker.wake()
+            assert self.engine.asked.wait(PATIENCE_S)
+
     def workspaces(self) -> list[Path]:
         """What runs have left of their workspaces."""
         return list((self.office.storage.data.path / "work").glob("*/*"))
@@ -266,12 +274,9 @@ def test_an_engine_that_is_away_is_waited_for_without_counting(desk: Desk):
 
 def test_nothing_is_claimed_before_the_engine_is_ready(desk: Desk):
     desk.engine.ready = False
+    desk.look_again()
     job = desk.send("routine")
-    # The second question comes after all that followed from the first.
-    for _ in range(2):
-        desk.engine.asked.clear()
-        desk.worker.wake()
-        assert desk.engine.asked.wait(PATIENCE_S)
+    desk.look_again()
     assert (desk.office.get(job).state, desk.office.get(job).attempts) == ("queued", 0)
     desk.engine.ready = True
     desk.worker.wake()
