@@ -25,6 +25,8 @@ _ROUNDS = 5
 _PATIENCE_S = 120.0
 # All but the first and the last step end at a named point; `pipeline` is the end of its call.
 _STEPS = ("entered", "stored", "accepted", "claimed", "pipeline", "kept", "succeeded", "answering", "answered")
+# Without what any server has that keeps what it was sent: HTTP, hashing, syncing.
+_OWN = ("accepted", "claimed", "pipeline", "kept", "succeeded", "answering")
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,18 @@ class Cost:
     """One request; in ms.
 
     Attributes:
-        beside_ms: of the whole request, without its call of the pipeline.
+        beside_ms: of the whole request, without its call of the pipeline (which reads the files itself): receiving,
+            hashing and syncing the upload, the queue, keeping the result, the answer.
         steps_ms: what led up to each named point, in their order.
     """
 
     beside_ms: float
     steps_ms: dict[str, float]
+
+    @property
+    def own_ms(self) -> float:
+        """The job's own part: from the upload that is safe on disk to the answer before its transfer."""
+        return sum(self.steps_ms[name] for name in _OWN)
 
 
 def cost(task: str, path: Path) -> Cost:
