@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import numpy as np
 from server import serving
 
-_IDLE_ROUNDS, _ROUNDS, _WAITING = 5, 10, 2
+_IDLE_ROUNDS, _ROUNDS, _WAITING = 3, 10, 2
 _PATIENCE_S = 600.0
 _LOOK_AGAIN_S = 0.2
 # Each emergency comes somewhere else in the run of the batch study.
@@ -24,7 +25,7 @@ class Priority:
     """In s, and as ratios to the idle time.
 
     Attributes:
-        idle_s: the emergency alone, the median of several.
+        idle_s: the emergency alone, the median of several, half of them before the load and half after it.
         p95: of all ratios.
         most: of all ratios.
         batches: studies of the load that ended meanwhile.
@@ -39,16 +40,21 @@ class Priority:
 def emergencies(urgent: Path, routine: Path) -> Priority:
     """A real server with the shipped models: heads as emergencies, livers as the load."""
     with serving() as server, httpx.Client(base_url=server.address, timeout=_PATIENCE_S) as client:
-        idle_s = median(_emergency(client, urgent) for _ in range(_IDLE_ROUNDS))
+        idle = [_emergency(client, urgent) for _ in range(_IDLE_ROUNDS)]
         is_over = threading.Event()
         load = threading.Thread(target=_keep_waiting, args=(server.address, routine, is_over))
         load.start()
         try:
-            ratios = [_beside_load(client, urgent, number) / idle_s for number in range(_ROUNDS)]
+            beside = [_beside_load(client, urgent, number) for number in range(_ROUNDS)]
         finally:
             is_over.set()
             load.join()
-        return Priority(idle_s, float(np.percentile(ratios, 95)), max(ratios), _count(client, "succeeded", "liver"))
+        batches = _count(client, "succeeded", "liver")
+        for job in _jobs(client, "queued", "liver") + _jobs(client, "running", "liver"):
+            client.delete(f"/jobs/{job['id']}")
+        idle += [_emergency(client, urgent) for _ in range(_IDLE_ROUNDS)]
+    ratios = np.array(beside) / median(idle)
+    return Priority(median(idle), float(np.percentile(ratios, 95)), float(ratios.max()), batches)
 
 
 def _beside_load(client: httpx.Client, urgent: Path, number: int) -> float:
@@ -82,5 +88,9 @@ def _post(client: httpx.Client, address: str, path: Path, headers: dict[str, str
 
 
 def _count(client: httpx.Client, state: str, task: str) -> int:
+    return len(_jobs(client, state, task))
+
+
+def _jobs(client: httpx.Client, state: str, task: str) -> list[dict[str, Any]]:
     answer = client.get("/jobs", params={"state": state, "task": task, "limit": 1000})
-    return len(answer.raise_for_status().json()["jobs"])
+    return list(answer.raise_for_status().json()["jobs"])

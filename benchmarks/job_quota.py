@@ -97,13 +97,13 @@ class _Clerk:
         give_up = time.monotonic() + _PATIENCE_S
         files, headers = {"files": ("ct.nii.gz", study(number))}, {"Prefer": "respond-async"}
         while time.monotonic() < give_up:
-            status = self._client.post("/segment/liver", files=files, headers=headers).status_code
-            self.statuses[status] += 1
-            if status == httpx.codes.ACCEPTED:
+            answer = self._client.post("/segment/liver", files=files, headers=headers)
+            self.statuses[answer.status_code] += 1
+            if answer.status_code == httpx.codes.ACCEPTED:
                 return
-            if status == httpx.codes.INSUFFICIENT_STORAGE:
+            if answer.status_code == httpx.codes.INSUFFICIENT_STORAGE:
                 self.erase(_ERASED_AT_ONCE)
-            time.sleep(_PAUSE_S)
+            time.sleep(float(answer.headers.get("Retry-After", _PAUSE_S)))
         self.faults.append(f"study {number} never found room")
 
     def wait(self) -> None:
