@@ -18,7 +18,7 @@ from sigap.jobs.lease import Lease
 from sigap.jobs.leases import Leases
 from sigap.jobs.storage import Storage
 from sigap.jobs.store import Accepted, JobStore
-from sigap.jobs.tables import METADATA
+from sigap.jobs.tables import FOLDERS, GATEWAYS, JOBS
 
 QUEUE_LENGTH = 3
 QUOTA_BYTES = 10_000
@@ -128,6 +128,6 @@ def opened_office(data: Path, database_url: str | None = None) -> Iterator[Offic
     storage = Storage(Database(data, database_url), DataFolder(data), QUOTA_BYTES, clock)
     with storage.opened():
         with storage.database.transaction() as connection:
-            for table in reversed(METADATA.sorted_tables):
+            for table in (JOBS, FOLDERS, GATEWAYS):
                 connection.execute(delete(table))
         yield Office(storage, clock)

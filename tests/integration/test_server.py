@@ -167,8 +167,8 @@ def test_a_killed_server_s_leftovers_are_gone_and_a_second_server_stays_out(
     toy_repository: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    (data / "jobs" / "0123").mkdir(parents=True)
-    (data / "jobs" / "0123" / "upload").write_bytes(b"a study")
+    (data / "jobs" / ("0123" * 8)).mkdir(parents=True)
+    (data / "jobs" / ("0123" * 8) / "upload").write_bytes(b"a study")
     with started(toy_repository, data) as server:
         assert httpx.get(f"{server.address}/health/ready").json() == {"status": "ok"}
         assert list((data / "jobs").iterdir()) == []

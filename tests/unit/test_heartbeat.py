@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from office import Office
+from serving import wait_until
 from sigap.core.errors import DatabaseUnavailable
 from sigap.jobs import heartbeat
 from sigap.jobs.heartbeat import SILENCE_S, Heartbeat
@@ -17,7 +19,7 @@ from sigap.jobs.leases import Leases
 RETENTION_S = 3600.0
 # Shorter than a silence, so that it is no gap in one's own looking; two of them are longer.
 STEP_S = SILENCE_S * 2 / 3
-CLEARING_S = 60.0
+NOBODYS = "0" * 32
 
 
 class Watch:
@@ -64,6 +66,9 @@ class Beating:
         while self._beat() < goal:
             assert time.monotonic() < until, "the heartbeat has stopped"
             time.sleep(0.005)
+
+    def give_back(self, job_id: str) -> None:
+        self._heartbeat.abandon(job_id)
 
     def _beat(self) -> int:
         return self._office.leases.beats()[self.leases.gateway]
@@ -167,48 +172,64 @@ def test_a_read_that_failed_begins_the_count_anew(
         assert lives(silent, office) is expected
 
 
-def test_a_hiccup_of_the_volume_does_not_end_the_heartbeat(office: Office, watch: Watch, beating: Beating):
-    jobs = office.storage.data.path / "jobs"
-    away = jobs.rename(jobs.with_name("away"))
-    watch.now += CLEARING_S
-    beating.wait_for_a_round()
-    away.rename(jobs)
-    (jobs / "nobodys").mkdir()
-    watch.now += CLEARING_S
-    beating.wait_for_a_round()
-    assert not (jobs / "nobodys").exists()
+def test_a_hiccup_of_the_volume_does_not_end_the_clearing(
+    office: Office, watch: Watch, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(heartbeat, "_CLEAR_S", 0.005)
+    jobs, rounds = office.storage.data.path / "jobs", []
+    monkeypatch.setattr(office.store, "expire", rounds.append)
+    with Beating(office, watch).started():
+        away = jobs.rename(jobs.with_name("away"))
+        seen = len(rounds)
+        wait_until(lambda: len(rounds) > seen + 2)
+        away.rename(jobs)
+        (jobs / NOBODYS).mkdir()
+        wait_until(lambda: not (jobs / NOBODYS).exists())
 
 
-def test_what_is_kept_for_long_enough_is_cleared(office: Office, watch: Watch, beating: Beating):
-    answerer = office.beside()
-    job = answerer.answer()
+def test_what_is_kept_for_long_enough_is_cleared(office: Office, watch: Watch):
+    job = office.answer()
+    gateway = observer(office, watch)
     office.clock.now += RETENTION_S - 1
-    watch.now += CLEARING_S
-    beating.wait_for_a_round()
+    gateway.clear()
     assert office.folders() == {job.folder}
     office.clock.now += 2
-    watch.now += CLEARING_S
-    beating.wait_for_a_round()
+    gateway.clear()
     assert office.store.page() == []
     assert office.folders() == set()
 
 
-def test_nothing_is_cleared_between_two_clearings(office: Office, watch: Watch, beating: Beating):
-    nobodys = office.storage.data.path / "jobs" / "nobodys"
-    nobodys.mkdir()
-    watch.now += CLEARING_S - 1
-    beating.wait_for_a_round()
-    assert nobodys.exists()
+def test_a_gateway_that_clears_for_long_goes_on_beating(office: Office, watch: Watch, monkeypatch: pytest.MonkeyPatch):
+    is_clearing, may_end = threading.Event(), threading.Event()
+
+    def slow(_: float) -> int:
+        is_clearing.set()
+        may_end.wait(30)
+        return 0
+
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.005)
+    monkeypatch.setattr(office.store, "expire", slow)
+    gateway = Beating(office, watch)
+    with gateway.started():
+        assert is_clearing.wait(30)
+        gateway.wait_for_a_round()
+        may_end.set()
+
+
+def test_an_entry_that_could_not_be_given_back_is_given_back_later(office: Office, beating: Beating):
+    job_id = office.beside().enter()
+    beating.give_back(job_id)
+    wait_until(lambda: job_id not in office.store.folders())
 
 
 def test_a_start_clears_too(office: Office, watch: Watch):
     office.answer()
-    (office.storage.data.path / "jobs" / "nobodys").mkdir()
+    (office.storage.data.path / "jobs" / NOBODYS).mkdir()
     office.clock.now += RETENTION_S + 1
     gateway = Beating(office, watch)
     with gateway.started():
-        assert office.store.page() == []
-        assert office.folders() == set()
+        wait_until(lambda: not office.store.page())
+        wait_until(lambda: not (office.storage.data.path / "jobs" / NOBODYS).exists())
 
 
 def test_a_start_finds_all_others_dead_where_no_other_can_live(office: Office, watch: Watch):

@@ -203,7 +203,7 @@ def test_results_of_earlier_runs_go_and_the_kept_one_stays(data: DataFolder):
     for name in ("result-1", "result-2"):
         folder.result(name).mkdir()
         (folder.result(name) / "report.json").touch()
-    folder.remove_results(but="result-2")
+    folder.remove_results(before=2)
     assert sorted(path.name for path in folder.path.iterdir()) == ["manifest.json", "result-2", "upload"]
 
 
@@ -223,45 +223,54 @@ def test_two_gateways_never_share_a_claimed_folder(data: DataFolder):
         pass
 
 
-def test_sweeping_deletes_what_nobody_knows(data: DataFolder, tmp_path: Path):
-    sent(data.job("known"), b"one")
-    sent(data.job("unknown"), b"two")
+KNOWN, UNKNOWN = "a" * 32, "b" * 32
+
+
+def test_sweeping_deletes_what_nobody_knows_and_only_what_is_ours(data: DataFolder, tmp_path: Path):
+    sent(data.job(KNOWN), b"one")
+    sent(data.job(UNKNOWN), b"two")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "file").write_text("kept")
-    (data.path / "jobs" / "link").symlink_to(tmp_path / "elsewhere")
-    (data.path / "jobs" / "stray").touch()
-    living, dead = data.workspace("living"), data.workspace("dead")
-    assert data.sweep(lambda: {"living"}, lambda: {"known": None}) == 4
-    assert [path.name for path in (data.path / "jobs").iterdir()] == ["known"]
+    (data.path / "jobs" / ("c" * 32)).symlink_to(tmp_path / "elsewhere")
+    (data.path / "work" / "thesis").mkdir()
+    living, dead = data.workspace("d" * 32), data.workspace("e" * 32)
+    assert data.sweep(lambda: {"d" * 32}, lambda: {KNOWN}) == 2
+    assert data.job(KNOWN).files()[0]
+    assert not data.job(UNKNOWN).path.exists()
     assert living.is_dir()
     assert not dead.parent.exists()
+    assert (data.path / "work" / "thesis").is_dir()
     assert (tmp_path / "elsewhere" / "file").read_text() == "kept"
-    assert data.job("known").files()[0]
+
+
+def test_a_folder_belongs_to_the_database_that_was_first(data: DataFolder):
+    assert data.is_marked("one")
+    assert data.is_marked("one")
+    assert not data.is_marked("another")
 
 
 def test_sweeping_spares_what_is_made_meanwhile(data: DataFolder):
     """A row comes before its folder: whatever was there when the rows were read, and is in none, is nobody's."""
 
-    def folders() -> dict[str, str | None]:
-        sent(data.job("new"), b"one")
-        return {}
+    def folders() -> set[str]:
+        sent(data.job("f" * 32), b"one")
+        return set()
 
     def gateways() -> set[str]:
-        data.workspace("new")
+        data.workspace("f" * 32)
         return set()
 
     assert data.sweep(gateways, folders) == 0
-    assert data.job("new").files()[0]
-    assert (data.path / "work" / "new").is_dir()
+    assert data.job("f" * 32).files()[0]
+    assert (data.path / "work" / ("f" * 32)).is_dir()
 
 
 def test_two_gateways_may_sweep_at_once(data: DataFolder):
-    (data.path / "jobs" / "stray").touch()
-    sent(data.job("unknown"), b"one")
+    sent(data.job(UNKNOWN), b"one")
 
-    def folders() -> dict[str, str | None]:
-        data.sweep(set, dict)
-        return {}
+    def folders() -> set[str]:
+        data.sweep(set, set)
+        return set()
 
     data.sweep(set, folders)
     assert list((data.path / "jobs").iterdir()) == []

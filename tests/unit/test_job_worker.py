@@ -381,3 +381,15 @@ def test_an_equal_job_is_answered_without_a_run(desk: Desk):
     desk.send("routine")
     assert desk.ended(2) == [("routine", "succeeded"), ("batch", "reused")]
     assert desk.studies.lines("routine") == [0, 1, 2, 3, 4]
+
+
+def test_memory_that_runs_out_in_mid_run_fails_the_job(desk: Desk):
+    def grow() -> None:
+        raise MemoryError
+
+    desk.studies.after["routine", 1] = grow
+    job = desk.send("routine")
+    assert desk.ended(1) == [("routine", "failed")]
+    problem = desk.office.get(job).problem
+    assert problem is not None
+    assert problem["status"] == 413

@@ -68,7 +68,9 @@ class Exchange:
             # The server stops and has waited long enough. Whoever still waits is told so, and this task ends anyway.
             if not status:
                 stopping = EngineUnavailable("The server is being stopped. Try again in a moment.", slug="stopping")
-                await respond(Request(scope), stopping)(scope, receive, send_with_headers)
+                job_id = scope["state"].get("job")
+                place = {} if job_id is None else {"Location": f"/jobs/{job_id}"}
+                await respond(Request(scope), stopping, place)(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001 - the last resort: answered as a problem and logged
             log["error"] = where(error)
             if status:

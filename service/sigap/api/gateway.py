@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -59,6 +60,8 @@ class Gateway:
         self.leases = Leases(self.storage)
         self.changes = Changes()
         self.is_stopping = threading.Event()
+        # Answers from kept results are made one at a time: many would take all threads, and the cores from a run.
+        self.making = asyncio.Semaphore(1)
         memory = Memory(settings.memory_bytes)
         self.answers = Answers(
             self.data, formats=FORMATS, memory=memory, limits=self._limits, workspace=self._workspace
@@ -74,7 +77,7 @@ class Gateway:
             is_stopping=threading.Event(),
         )
         self.worker = Worker(self.leases, means, memory=memory, changes=self.changes, observe=self._observe)
-        self._heartbeat = Heartbeat(self.leases, self.store, self.storage, retention_s=settings.retention_s)
+        self.heartbeat = Heartbeat(self.leases, self.store, self.storage, retention_s=settings.retention_s)
         self.metrics = Metrics(self.store.tally, engine.models())
         self.model_cards = {model.name: model_card(settings.models, model) for model in engine.models()}
         self._stack = ExitStack()
@@ -88,8 +91,8 @@ class Gateway:
         """
         with ExitStack() as stack:
             stack.enter_context(self.storage.opened())
-            self._heartbeat.start()
-            stack.callback(self._heartbeat.stop)
+            self.heartbeat.start()
+            stack.callback(self.heartbeat.stop)
             self.worker.start()
             stack.callback(self.worker.stop, _STOP_S)
             stack.callback(self.is_stopping.set)

@@ -126,13 +126,14 @@ def erase_result(request: Request, job_id: JobId) -> Response:
 
 
 @router.get("/jobs/{job_id}/image", summary="The scan", response_class=Response, responses=IMAGE_RESPONSES)
-def get_image(request: Request, job_id: JobId) -> Response:
+async def get_image(request: Request, job_id: JobId) -> Response:
     """As NIfTI, in the mask's geometry; of a PNG or JPEG as PNG."""
     gateway: Gateway = request.app.state.gateway
-    job = gateway.store.get(job_id)
+    job = await run_in_threadpool(gateway.store.get, job_id)
     if job.folder is None:
         raise JobStateForbids(f"The job is {job.state}, and its upload is deleted.", state=job.state)
-    return AnswerResponse(gateway.answers.image(job))
+    async with gateway.making:
+        return AnswerResponse(await run_in_threadpool(gateway.answers.image, job))
 
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=Response, responses=EVENTS_RESPONSES)

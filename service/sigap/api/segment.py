@@ -22,7 +22,7 @@ from sigap.api.job_schema import SEGMENT_RESPONSES
 from sigap.api.parameters import SegmentOptions, check_query
 from sigap.api.problems import HungUp, answer_problem, respond
 from sigap.api.waiting import wait_for_end
-from sigap.core.errors import BadParameter, DeadlineExceeded, JobStateForbids, SigapError
+from sigap.core.errors import BadParameter, DeadlineExceeded, JobStateForbids, KeptUnreadable, SigapError
 from sigap.jobs.folder import Upload
 from sigap.jobs.job import Job, Order
 from sigap.jobs.store import Accepted
@@ -109,12 +109,15 @@ async def _bring_in(gateway: Gateway, request: Request, order: Order, body: _Bod
         accepted = await run_in_threadpool(gateway.store.accept, job_id, order, fingerprint)
     except BaseException:
         # In a thread, since it deletes files; shielded, since this task itself may be the one that is cancelled.
-        with suppress(SigapError):
+        try:
             await asyncio.shield(run_in_threadpool(gateway.store.abandon, job_id))
+        except SigapError:
+            gateway.heartbeat.abandon(job_id)
         raise
     gateway.passed("accepted")
     gateway.worker.wake()
     request.state.log["reused"] = accepted.job.is_reused
+    request.state.job = accepted.job.id
     return accepted
 
 
@@ -169,7 +172,14 @@ async def answer_job(gateway: Gateway, request: Request, job: Job, encoding: str
             "was cancelled: send the study again" if job.state == "cancelled" else "has no result yet: ask again later"
         )
         raise JobStateForbids(f"The job {words}.", state=job.state)
-    answer = await run_in_threadpool(gateway.answers.give, job, encoding)
+    try:
+        answer = await run_in_threadpool(gateway.answers.at_hand, job, encoding)
+        if answer is None:
+            async with gateway.making:
+                answer = await run_in_threadpool(gateway.answers.make, job, encoding)
+    except KeptUnreadable:
+        await run_in_threadpool(gateway.store.disown, job.folder)
+        raise
     gateway.passed("answering")
     return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?format={encoding}"})
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+import structlog
 from PIL import Image
 
-from sigap.core.errors import EngineUnavailable, TooLarge
+from sigap.core.errors import EngineUnavailable, KeptUnreadable, TooLarge
 from sigap.core.result import Result
 from sigap.core.study import Limits, Study
 from sigap.encoders.image import write_image
@@ -25,6 +26,7 @@ from sigap.jobs.memory import MEMORY_PER_VOXEL, Memory, Share
 _BUSY_S = 60.0
 _LOOK_AGAIN_S = 0.5
 JSON = "json"
+_log = structlog.stdlib.get_logger("sigap.jobs")
 
 
 class Format(Protocol):
@@ -103,23 +105,43 @@ class Answers:
         with self._lock:
             encodings = set(self._wanted.get(job_id, ()))
         for encoding in encodings:
-            answer = self._write(encoding, result, folder)
+            try:
+                answer = self._write(encoding, result, folder)
+            except Exception:  # noqa: BLE001 - logged; the result is good, and whoever wants this format meets the error
+                _log.exception("an answer could not be made")
+                continue
             with self._lock:
+                if encoding not in self._wanted.get(job_id, ()):
+                    answer.file.close()
+                    continue
+                before = self._ready.pop((job_id, encoding), None)
                 self._ready[job_id, encoding] = answer
+            if before is not None:
+                before.file.close()
 
-    def give(self, job: Job, encoding: str) -> Answer:
-        """A succeeded job's result in one format.
+    def at_hand(self, job: Job, encoding: str) -> Answer | None:
+        """A succeeded job's result in one format, if it lies ready.
 
         Raises:
-            UnreadableInput: its files are gone.
-            EngineUnavailable: there was no memory for it within a minute.
+            KeptUnreadable: its report is gone.
         """
         with self._lock:
             answer = self._ready.pop((job.id, encoding), None)
-        if answer is not None:
+        if answer is not None or encoding != JSON:
             return answer
-        if encoding == JSON:
+        try:
             return _opened(self._result_folder(job) / REPORT, self._formats[JSON])
+        except FileNotFoundError as error:
+            raise KeptUnreadable("The kept result is damaged. Send the study again.") from error
+
+    def make(self, job: Job, encoding: str) -> Answer:
+        """A succeeded job's result in one format, from what was kept.
+
+        Raises:
+            KeptUnreadable: the result is damaged.
+            UnreadableInput: its upload is gone.
+            EngineUnavailable: there was no memory for it within a minute.
+        """
         return self._with_study(
             job, lambda study, folder: self._write(encoding, restore(self._result_folder(job), study), folder)
         )
@@ -128,7 +150,7 @@ class Answers:
         """The scan as NIfTI; a picture as PNG.
 
         Raises:
-            SigapError: as `give`; also what decoding raises.
+            SigapError: as `make`; also what decoding raises.
         """
         return self._with_study(job, self._write_image)
 
@@ -174,7 +196,8 @@ class Answers:
         files, sha256 = self._data.job(job.folder or "").files()
         unpacked = folder / "unpacked"
         unpacked.mkdir()
-        return decode(files, workspace=unpacked, options=job.options.decode, limits=limits, sha256=sha256)
+        with no_room_means_full():
+            return decode(files, workspace=unpacked, options=job.options.decode, limits=limits, sha256=sha256)
 
     def _result_folder(self, job: Job) -> Path:
         return self._data.job(job.folder or "").result(job.result or "")

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from sigap.core.errors import DatabaseUnavailable, StorageFull
 from sigap.jobs.migrations import is_current, migrate
+from sigap.jobs.tables import STORE
 
 _FILE = "sigap.sqlite3"
 _WAIT_S = 10
@@ -67,6 +68,11 @@ class Database:
             return False
         with mapped_errors():
             return is_current(self._engine)
+
+    def identity(self) -> str:
+        """What its data folder is marked with."""
+        with self.transaction() as connection:
+            return str(connection.execute(select(STORE.c.id)).scalar_one())
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

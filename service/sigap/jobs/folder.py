@@ -7,9 +7,10 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Bytes that a body of unknown length gets at a time.
 _STEP = 64 << 20
 _SYNC_THREADS = 8
+_ID = re.compile(r"[0-9a-f]{32}")
 _MANIFEST = "manifest.json"
 
 
@@ -63,6 +65,18 @@ class DataFolder:
         finally:
             os.close(claim)
 
+    def is_marked(self, database: str) -> bool:
+        """Whether the folder is this database's; one that is nobody's becomes so."""
+        mark = self.path / "database"
+        try:
+            with mark.open("x", encoding="ascii") as file:
+                file.write(database)
+        except FileExistsError:
+            return mark.read_text(encoding="ascii") == database
+        sync(mark)
+        sync(self.path)
+        return True
+
     def job(self, folder_id: str) -> JobFolder:
         """A job's folder, which may not be there."""
         return JobFolder(self._jobs / folder_id)
@@ -85,27 +99,24 @@ class DataFolder:
         """Delete what a gateway's runs have left."""
         shutil.rmtree(self._work / gateway, ignore_errors=True)
 
-    def sweep(self, gateways: Callable[[], set[str]], folders: Callable[[], Mapping[str, str | None]]) -> int:
+    def sweep(self, gateways: Callable[[], set[str]], folders: Callable[[], Container[str]]) -> int:
         """Delete what nobody knows: left by a process that died between a row's deletion and its folder's.
 
         A folder's row is written before the folder is made, so one that was listed first and is in no row is nobody's.
 
         Args:
             gateways: those that live.
-            folders: the folders that must be there, each with the subfolder of its result.
+            folders: the folders that must be there.
 
         Returns:
             How many folders were deleted.
         """
-        works = {path.name: path for path in self._work.iterdir()}
-        jobs = {path.name: path for path in self._jobs.iterdir()}
+        works, jobs = _ours(self._work), _ours(self._jobs)
         living, known = gateways(), folders()
-        left = [path for name, path in works.items() if name not in living]
-        left += [path for name, path in jobs.items() if name not in known]
+        left = [path for path in works if path.name not in living]
+        left += [path for path in jobs if path.name not in known]
         for path in left:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink(
-                missing_ok=True
-            )
+            shutil.rmtree(path, ignore_errors=True)
         return len(left)
 
 
@@ -140,10 +151,10 @@ class JobFolder:
         """Delete everything; a second call does nothing."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def remove_results(self, *, but: str | None) -> None:
-        """Delete what runs before the present one have written and nobody has taken over."""
+    def remove_results(self, *, before: int) -> None:
+        """Delete what runs with tokens before this one have written: they have no say any more."""
         for path in self.path.glob("result-*"):
-            if path.name != but:
+            if int(path.name.removeprefix("result-")) < before:
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -259,6 +270,11 @@ class IncomingFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _ours(folder: Path) -> list[Path]:
+    """Subfolders under names as we give them; what else lies there is not ours to delete."""
+    return [path for path in folder.iterdir() if _ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
 
 
 def sync(path: Path) -> None:

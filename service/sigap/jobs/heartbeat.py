@@ -49,9 +49,11 @@ class Heartbeat:
         self._monotonic = monotonic
         self._looked = monotonic()
         self._seen: dict[str, tuple[int, float]] = {}
-        self._cleared = 0.0
+        self._left: list[str] = []
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="sigap-heartbeat", daemon=True)
+        # Its own: a gateway that deletes for a while must go on saying that it lives.
+        self._clearer = threading.Thread(target=self._clear_now_and_then, name="sigap-clear", daemon=True)
 
     def start(self) -> None:
         """Join the gateways and begin to beat.
@@ -64,13 +66,14 @@ class Heartbeat:
             for gateway, beat in self._leases.beats().items():
                 self._leases.take_over(gateway, beat)
         self._leases.register()
-        self._clear()
         self._thread.start()
+        self._clearer.start()
 
     def stop(self) -> None:
         """Stop beating, and leave the gateways in order."""
         self._is_stopping.set()
         self._thread.join()
+        self._clearer.join()
         try:
             self._leases.leave()
         except SigapError:
@@ -81,8 +84,9 @@ class Heartbeat:
             try:
                 self._leases.beat()
                 self.look_around()
-                if self._monotonic() - self._cleared >= _CLEAR_S:
-                    self._clear()
+                while self._left:
+                    self._store.abandon(self._left[-1])
+                    self._left.pop()
             except (SigapError, OSError) as error:
                 # What was not seen to be silent while the database was away is not held against anybody.
                 self._seen.clear()
@@ -104,7 +108,20 @@ class Heartbeat:
             if now - since >= SILENCE_S and self._leases.take_over(gateway, beat):
                 _log.warning("took over from a silent gateway")
 
-    def _clear(self) -> None:
-        self._cleared = self._monotonic()
+    def abandon(self, job_id: str) -> None:
+        """Give back an entry that could not be given back at once."""
+        self._left.append(job_id)
+
+    def _clear_now_and_then(self) -> None:
+        while True:
+            try:
+                self.clear()
+            except (SigapError, OSError) as error:
+                _log.warning("clearing missed", problem=getattr(error, "slug", type(error).__name__))
+            if self._is_stopping.wait(_CLEAR_S):
+                return
+
+    def clear(self) -> None:
+        """Forget what has expired, and delete what nobody knows."""
         self._store.expire(self._retention_s)
         self._storage.data.sweep(lambda: {self._leases.gateway, *self._leases.beats()}, self._store.folders)

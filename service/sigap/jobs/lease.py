@@ -115,7 +115,8 @@ class Lease:
         if errors >= MOST_ERRORS:
             self._write(**dead(problem, self._clock()), **counts)
             return True
-        pause_s = min(LONGEST_PAUSE_S, 2.0 ** min(self.job.attempts - 1, 10))
+        tries = errors if is_counted else self.job.attempts
+        pause_s = min(LONGEST_PAUSE_S, 2.0 ** min(tries - 1, 10))
         self._write(**QUEUED, **counts, due_at=self._clock() + pause_s)
         return False
 

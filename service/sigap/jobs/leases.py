@@ -8,6 +8,7 @@ nothing. No two clocks are compared.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
@@ -78,15 +79,15 @@ class Leases:
             dropped = _forget_received(connection, gateway)
             crashed = JOBS.c.gateway == gateway
             given_up = update(JOBS).where(crashed, JOBS.c.crashes >= MOST_CRASHES)
-            buried = given_up.values(**dead(_CRASHED, self._clock())).returning(JOBS.c.folder)
-            folders = connection.execute(buried).scalars().all()
+            buried = given_up.values(**dead(_CRASHED, self._clock())).returning(JOBS.c.folder, JOBS.c.token)
+            folders = connection.execute(buried).all()
             connection.execute(update(JOBS).where(crashed).values(**QUEUED))
             connection.execute(delete(GATEWAYS).where(GATEWAYS.c.id == gateway))
         self._storage.data.remove(dropped)
         self._storage.data.remove_workspaces(gateway)
-        for folder in folders:
+        for folder, token in folders:
             # Its last run may have ended between keeping a result and saying so.
-            self._storage.data.job(folder).remove_results(but=None)
+            self._storage.data.job(folder).remove_results(before=token)
         return True
 
     def leave(self) -> None:
@@ -100,13 +101,14 @@ class Leases:
         self._storage.data.remove(dropped)
         self._storage.data.remove_workspaces(self.gateway)
 
-    def claim(self, *, above: int | None = None) -> Lease | None:
+    def claim(self, *, above: int | None = None, tasks: Sequence[str] | None = None) -> Lease | None:
         """Take the next job, if there is one.
 
         Args:
             above: only one that goes before jobs of this rank.
+            tasks: those that this gateway has, if not all; other jobs wait for a gateway that has theirs.
         """
-        next_up = select(JOBS.c.number).where(self._is_due(above)).order_by(JOBS.c.rank, JOBS.c.number).limit(1)
+        next_up = select(JOBS.c.number).where(self._is_due(above, tasks)).order_by(JOBS.c.rank, JOBS.c.number).limit(1)
         now = self._clock()
         taken = {
             "state": "running",
@@ -128,17 +130,20 @@ class Leases:
             job = read_job(connection, job_id)
         return Lease(self._storage, job)
 
-    def has_waiting(self, *, above: int) -> bool:
+    def has_waiting(self, *, above: int, tasks: Sequence[str] | None = None) -> bool:
         """Whether a job waits that goes before jobs of this rank."""
         with self._database.transaction() as connection:
-            return bool(connection.execute(select(select(JOBS.c.id).where(self._is_due(above)).exists())).scalar_one())
+            return bool(
+                connection.execute(select(select(JOBS.c.id).where(self._is_due(above, tasks)).exists())).scalar_one()
+            )
 
-    def _is_due(self, above: int | None) -> ColumnElement[bool]:
+    def _is_due(self, above: int | None, tasks: Sequence[str] | None) -> ColumnElement[bool]:
         now = self._clock()
         # A time far ahead was written before the clock was set back.
         is_due = or_(JOBS.c.due_at <= now, JOBS.c.due_at > now + 2 * LONGEST_PAUSE_S)
+        is_ours = () if tasks is None else (JOBS.c.task.in_(tasks),)
         is_before = () if above is None else (JOBS.c.rank < above,)
-        return and_(JOBS.c.state == "queued", is_due, *is_before)
+        return and_(JOBS.c.state == "queued", is_due, *is_before, *is_ours)
 
 
 def _forget_received(connection: Connection, gateway: str) -> list[str]:

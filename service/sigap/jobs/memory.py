@@ -20,12 +20,19 @@ class Memory:
         self.capacity_bytes = capacity_bytes
         self._held_bytes = 0
         self._is_deciding = False
+        self._first_in_line = 0
         self._changed = threading.Condition()
 
-    def share(self) -> Share:
-        """All that is free, to be settled; waits while another share is not."""
+    def share(self, *, goes_first: bool = False) -> Share:
+        """All that is free, to be settled; waits while another share is not.
+
+        Args:
+            goes_first: before others that wait, as runs do before answers.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_deciding)
+            self._first_in_line += goes_first
+            self._changed.wait_for(lambda: not self._is_deciding and (goes_first or not self._first_in_line))
+            self._first_in_line -= goes_first
             self._is_deciding = True
             free = max(0, self.capacity_bytes - self._held_bytes)
             self._held_bytes += free
@@ -44,17 +51,14 @@ class Share:
 
     Attributes:
         bytes: what it may take.
+        is_all: whether it was made from all there is: no larger one is ever to be had.
     """
 
     def __init__(self, memory: Memory, count: int) -> None:
         self._memory = memory
         self._is_settled = False
         self.bytes = count
-
-    @property
-    def is_all(self) -> bool:
-        """Whether no larger share is ever to be had."""
-        return self.bytes >= self._memory.capacity_bytes
+        self.is_all = count >= memory.capacity_bytes
 
     def settle(self, count: int) -> None:
         """Keep so much of it, now that the size is known; only the first call counts."""

@@ -49,6 +49,10 @@ class GaveWay(Exception):
     """Raised within a run whose volume must make room for a job that goes first."""
 
 
+class _OutcomeUnknown(Cancelled):
+    """The gateway stops before the database has said whether a write was made."""
+
+
 @dataclass(frozen=True)
 class Findings:
     """What may be counted of a result: no patient's data.
@@ -173,7 +177,8 @@ class Run:
         return Ended(self._lease.job, "failed", _refused(error), error)
 
     def _postpone(self, error: Exception) -> Ended:
-        is_counted = not isinstance(error, EngineUnavailable)
+        # An engine that is away and a disk that is full are nobody's fault, and may take their time.
+        is_counted = not isinstance(error, (EngineUnavailable, StorageFull))
         is_dead = self._insist(lambda: self._lease.postpone(describe(error), is_counted=is_counted))
         return Ended(self._lease.job, "dead" if is_dead else "postponed", error=error)
 
@@ -183,7 +188,7 @@ class Run:
             folder, workspace = means.data.job(job.folder or job.id), means.workspace()
             try:
                 (workspace / "unpacked").mkdir()
-                folder.remove_results(but=None)
+                folder.remove_results(before=job.token)
                 files, sha256 = folder.files()
                 result = means.run(
                     files,
@@ -211,6 +216,9 @@ class Run:
             size = sum(path.stat().st_size for path in place.iterdir())
             succeed = partial(self._lease.succeed, place.name, size, fingerprint=fingerprint, slices=slices)
             self._insist(succeed, patient_with=DatabaseUnavailable)
+        except _OutcomeUnknown:
+            # It may be the job's result by now.
+            raise
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -250,7 +258,7 @@ class Run:
                 return write()
             except patient_with:
                 if self._means.is_stopping.wait(_DATABASE_PAUSE_S):
-                    raise Cancelled("The gateway stops while its database is away.") from None
+                    raise _OutcomeUnknown("The gateway stops while its database is away.") from None
 
 
 def _findings(result: Result) -> Findings:

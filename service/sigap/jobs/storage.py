@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sigap.core.errors import DatabaseUnavailable
 from sigap.jobs.database import Database
 from sigap.jobs.folder import DataFolder
 
@@ -32,7 +33,8 @@ class Storage:
 
         Raises:
             OSError: the folder cannot be used; `BlockingIOError`: another gateway uses it and its SQLite database.
-            DatabaseUnavailable: the database cannot be reached, or a newer version has written it.
+            DatabaseUnavailable: the database cannot be reached, a newer version has written it, or the
+                folder is another's.
         """
         self.data.prepare()
         with ExitStack() as stack:
@@ -40,6 +42,12 @@ class Storage:
                 stack.enter_context(self.data.claimed())
             self.database.open()
             stack.callback(self.database.close)
+            if not self.data.is_marked(self.database.identity()):
+                raise DatabaseUnavailable(
+                    "The data folder holds another database's studies, which this one would take for rubbish. Name the "
+                    "database that it was used with, or an empty folder.",
+                    slug="other-database",
+                )
             yield
 
     @contextmanager

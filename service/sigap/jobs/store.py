@@ -6,6 +6,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select, update
@@ -31,6 +32,7 @@ _ACTIVE = (RECEIVING, "queued", "running")
 # A guess until a job has ended, and how many of the latest are asked.
 _FIRST_GUESS_S = 10.0
 _LATEST = 20
+_PORTION = 100
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,14 @@ class JobStore:
             job = read_job(connection, job_id)
             if job.state != "dead":
                 raise JobStateForbids(f"The job is {job.state}. Only a dead letter can be retried.", state=job.state)
-            connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state="queued", **clean))
+            still = and_(JOBS.c.id == job_id, JOBS.c.state == "dead")
+            connection.execute(update(JOBS).where(still).values(state="queued", **clean))
             return read_job(connection, job_id)
+
+    def disown(self, folder: str | None) -> None:
+        """Let no later request be answered with a folder's result: it is damaged."""
+        with self._database.transaction() as connection:
+            connection.execute(update(JOBS).where(JOBS.c.folder == folder).values(fingerprint=None))
 
     def erase(self, job_id: str) -> None:
         """Forget an ended job.
@@ -204,14 +212,19 @@ class JobStore:
         self._data.remove(dropped)
 
     def expire(self, older_than_s: float) -> int:
-        """Forget the jobs that ended so long ago; returns how many."""
+        """Forget the jobs that ended so long ago, some at a time; returns how many."""
         old = and_(JOBS.c.state.in_(ENDED), JOBS.c.finished_at < self._clock() - older_than_s)
-        with self._database.transaction() as connection:
-            self._database.lock(connection)
-            ids = connection.execute(select(JOBS.c.id).where(old)).scalars().all()
-            dropped = [folder for job_id in ids for folder in forget_job(connection, job_id)]
-        self._data.remove(dropped)
-        return len(ids)
+        count = 0
+        while True:
+            # Nobody else can write meanwhile, so not all of a night's at once.
+            with self._database.transaction() as connection:
+                self._database.lock(connection)
+                ids = connection.execute(select(JOBS.c.id).where(old).limit(_PORTION)).scalars().all()
+                dropped = [folder for job_id in ids for folder in forget_job(connection, job_id)]
+            self._data.remove(dropped)
+            count += len(ids)
+            if len(ids) < _PORTION:
+                return count
 
     def folders(self) -> dict[str, str | None]:
         """All folders that must be there, each with the subfolder of its result."""
@@ -321,11 +334,11 @@ def _retry_after_s(connection: Connection, order: Order, gateways: int) -> int:
         .where(JOBS.c.state == "succeeded", ~JOBS.c.is_reused)
         .order_by(JOBS.c.number.desc())
         .limit(_LATEST)
-        .subquery()
     )
-    mean_s = connection.execute(select(func.avg(latest.c.spent_s))).scalar_one()
+    spent = connection.execute(latest).scalars().all()
     ahead = connection.execute(
         select(func.count()).where(JOBS.c.rank < order.rank, JOBS.c.state.in_(_ACTIVE))
     ).scalar_one()
-    spent_s = _FIRST_GUESS_S if mean_s is None else max(0.0, float(mean_s))
+    # Of the middle one: a job that waited a night for its retry says nothing about the others.
+    spent_s = max(0.0, median(spent)) if spent else _FIRST_GUESS_S
     return max(1, math.ceil(spent_s * (ahead + 1) / gateways))

@@ -9,6 +9,13 @@ METADATA = MetaData()
 # Only SQLite's own INTEGER counts up by itself.
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
+STORE = Table(
+    "store",
+    METADATA,
+    # This database's own: a data folder is marked with it, so that another database's jobs are never taken for rubbish.
+    Column("id", String(32), primary_key=True),
+)
+
 GATEWAYS = Table(
     "gateways",
     METADATA,

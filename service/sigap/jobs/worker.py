@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from sigap.core.errors import DatabaseUnavailable
+from sigap.core.errors import DatabaseUnavailable, StorageFull
 from sigap.jobs.changes import Changes
 from sigap.jobs.lease import Lease
 from sigap.jobs.leases import Leases
@@ -87,17 +87,20 @@ class Worker:
         if above == 0 or not self._means.engine.is_ready():
             return None
         try:
-            lease = self._leases.claim(above=above)
-        except DatabaseUnavailable:
+            lease = self._leases.claim(above=above, tasks=self._tasks())
+        except (DatabaseUnavailable, StorageFull):
             return None
         if lease is not None:
             self._means.passed("claimed")
             self._changes.tell(lease.job.id)
         return lease
 
+    def _tasks(self) -> list[str]:
+        return [model.name for model in self._means.engine.models()]
+
     def _run(self, lease: Lease, between_batches: Callable[[int], None]) -> Run:
         rank, job_id = lease.job.rank, lease.job.id
-        with self._memory.share() as share:
+        with self._memory.share(goes_first=True) as share:
             run = Run(
                 self._means,
                 lease,
@@ -126,7 +129,7 @@ class Worker:
         if rank == 0:
             return
         try:
-            if self._leases.has_waiting(above=rank):
+            if self._leases.has_waiting(above=rank, tasks=self._tasks()):
                 raise GaveWay
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, StorageFull):
             return

@@ -1,5 +1,7 @@
 """Jobs, their folders, and the gateways that work on them."""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,6 +13,8 @@ _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 def upgrade() -> None:
     """Make the first tables."""
+    store = op.create_table("store", sa.Column("id", sa.String(32), primary_key=True))
+    op.bulk_insert(store, [{"id": secrets.token_hex(16)}])
     op.create_table(
         "gateways",
         sa.Column("id", sa.String(32), primary_key=True),
