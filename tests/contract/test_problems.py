@@ -168,8 +168,6 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (errors.UnreadableInput("The file is empty.", slug="empty"), 422, "empty"),
     (errors.BadParameter("No such series."), 422, "bad-parameter"),
     (errors.GeometryRefused(VERDICT), 422, "geometry-refused"),
-    (errors.StorageFull("No room."), 507, "storage-full"),
-    (OSError(28, SECRET), 507, "storage-full"),
     (MemoryError(SECRET), 413, "too-large"),
     (errors.ModelError(SECRET), 500, "internal"),
     (errors.SigapError(SECRET), 500, "internal"),

@@ -1,6 +1,6 @@
 """The thread that runs jobs: who interrupts whom, and what becomes of a job whose run does not succeed."""
 
-from __future__ import annotations
+from __future__ import errno
 
 import threading
 import time
@@ -393,3 +393,13 @@ def test_memory_that_runs_out_in_mid_run_fails_the_job(desk: Desk):
     problem = desk.office.get(job).problem
     assert problem is not None
     assert problem["status"] == 413
+
+
+def test_a_full_disk_is_waited_for_and_not_counted(desk: Desk):
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    desk.studies.after["routine", 1] = fill
+    job = desk.send("routine")
+    assert desk.ended(1) == [("routine", "postponed")]
+    assert desk.office.get(job).errors == 0
