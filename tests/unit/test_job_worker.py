@@ -1,7 +1,8 @@
 """The thread that runs jobs: who interrupts whom, and what becomes of a job whose run does not succeed."""
 
-from __future__ import errno
+from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
