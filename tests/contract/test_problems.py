@@ -206,6 +206,7 @@ def test_every_error_class_is_in_the_suite() -> None:
         errors.UnknownTask,
         errors.EngineUnavailable,
         errors.QueueFull,
+        errors.StorageFull,
         errors.DatabaseUnavailable,
         errors.DatabaseTooNew,
         errors.UnknownJob,
