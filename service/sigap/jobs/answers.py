@@ -26,7 +26,7 @@ from sigap.jobs.memory import MEMORY_PER_VOXEL, Memory, Share
 _BUSY_S = 60.0
 _LOOK_AGAIN_S = 0.5
 JSON = "json"
-_log = structlog.stdlib.get_logger("sigap.jobs")
+_logger = structlog.stdlib.get_logger("sigap.jobs")
 
 
 class Format(Protocol):
@@ -107,8 +107,9 @@ class Answers:
         for encoding in encodings:
             try:
                 answer = self._write(encoding, result, folder)
-            except Exception:  # noqa: BLE001 - logged; the result is good, and whoever wants this format meets the error
-                _log.exception("an answer could not be made")
+            except Exception:
+                # The result is good all the same; whoever wants this format meets the error when it is made for them.
+                _logger.exception("an answer could not be made")
                 continue
             with self._lock:
                 if encoding not in self._wanted.get(job_id, ()):

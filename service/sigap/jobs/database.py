@@ -120,7 +120,7 @@ def _sqlite(file: Path) -> Engine:
     def _on_connect(connection: Any, _: object) -> None:
         # Its driver begins nothing by itself: `_on_begin` does.
         connection.isolation_level = None
-        # WAL: readers never wait. FULL: a commit that was answered outlives a power cut.
+        # WAL: one sync a commit. FULL: a commit that was answered outlives a power cut.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 

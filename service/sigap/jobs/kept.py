@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 import zlib
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from sigap.core.study import Study
 from sigap.encoders.gzipped import FASTEST, write_gzip
 from sigap.encoders.labels import labelmap_of
 from sigap.encoders.report import timed, write_report
+from sigap.jobs.folder import sync
 
 SCHEMA = "sigap.kept/1"
 REPORT = "report.json"
@@ -95,7 +95,7 @@ def keep(result: Result, folder: Path) -> Result:
     kept = _result(_numbers(document), labelmap, result.study)
     write_report(kept, folder / REPORT)
     for path in (folder / _LABELMAP, folder / _NUMBERS, folder / REPORT, folder, folder.parent):
-        _sync(path)
+        sync(path)
     return kept
 
 
@@ -216,12 +216,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not of JSON")
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -184,11 +184,11 @@ class JobStore:
         """
         clean = {"errors": 0, "crashes": 0, "due_at": 0.0, "finished_at": None, "problem": None}
         with self._database.transaction() as connection:
+            self._database.lock(connection)
             job = read_job(connection, job_id)
             if job.state != "dead":
                 raise JobStateForbids(f"The job is {job.state}. Only a dead letter can be retried.", state=job.state)
-            still = and_(JOBS.c.id == job_id, JOBS.c.state == "dead")
-            connection.execute(update(JOBS).where(still).values(state="queued", **clean))
+            connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state="queued", **clean))
             return read_job(connection, job_id)
 
     def disown(self, folder: str | None) -> None:

@@ -15,7 +15,7 @@ from sigap.jobs.memory import Memory
 from sigap.jobs.run import Ended, GaveWay, Means, Run
 
 _LOOK_AGAIN_S = 0.5
-_log = structlog.stdlib.get_logger("sigap.jobs")
+_logger = structlog.stdlib.get_logger("sigap.jobs")
 
 
 class Worker:
@@ -67,9 +67,9 @@ class Worker:
             self._bell.clear()
             try:
                 has_run = self._do_next()
-            except Exception:  # noqa: BLE001 - logged; the thread must live
+            except Exception:
                 # A run has caught its own errors: this is one of ours, and the next job must not wait for ever.
-                _log.exception("worker")
+                _logger.exception("worker")
                 has_run = False
             if not has_run:
                 self._bell.wait(_LOOK_AGAIN_S)
@@ -111,8 +111,9 @@ class Worker:
             ended = run.finish()
         try:
             self._observe(ended)
-        except Exception:  # noqa: BLE001 - logged; a count that fails must not fail the job that is paused below
-            _log.exception("observing a run")
+        except Exception:
+            # A count that fails must not fail the job that is paused below.
+            _logger.exception("observing a run")
         return run
 
     def _before(self, rank: int) -> None:
