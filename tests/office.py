@@ -12,13 +12,15 @@ from sqlalchemy import delete
 
 from phantoms.results import liver_model
 from sigap.jobs.database import Database
-from sigap.jobs.folder import DataFolder, JobFolder, Upload
+from sigap.jobs.folder import DataFolder, JobFolder
+from sigap.jobs.intake import Accepted
 from sigap.jobs.job import Job, Order
 from sigap.jobs.lease import Lease
 from sigap.jobs.leases import Leases
 from sigap.jobs.storage import Storage
-from sigap.jobs.store import Accepted, JobStore
+from sigap.jobs.store import JobStore
 from sigap.jobs.tables import FOLDERS, GATEWAYS, JOBS
+from sigap.jobs.upload import Upload
 
 QUEUE_LENGTH = 3
 QUOTA_BYTES = 10_000
@@ -71,7 +73,7 @@ class Office:
         """Everything from the entry to the queue, as one who posts a study has it done."""
         job_id = self.enter(order)
         sha256 = self.upload(job_id, content)
-        return self.store.accept(job_id, order, order.fingerprint(sha256, MODEL))
+        return self.store.accept(job_id, order, sha256, MODEL)
 
     def submit(self, order: Order = ROUTINE, content: bytes = b"a study") -> Job:
         return self.send(order, content).job
@@ -83,12 +85,13 @@ class Office:
 
     def succeed(self, lease: Lease, result: bytes = b"a result") -> None:
         """Keep a result and end the job, as a run does."""
-        name = f"result-{lease.job.token}"
-        folder = self.folder(lease.job).result(name)
-        folder.mkdir()
-        (folder / "report.json").write_bytes(result)
+        name, folder = f"result-{lease.job.token}", self.folder(lease.job)
+        lease.reserve(folder.size(), len(result))
+        made = self.storage.data.workspace(self.leases.gateway)
+        (made / "report.json").write_bytes(result)
+        folder.take_result(made, name)
         assert lease.job.fingerprint is not None
-        lease.succeed(name, len(result), fingerprint=lease.job.fingerprint, slices=4)
+        lease.succeed(name, fingerprint=lease.job.fingerprint, slices=4)
 
     def answer(self, order: Order = ROUTINE, content: bytes = b"a study") -> Job:
         """A job that has succeeded."""

@@ -470,6 +470,27 @@ def test_a_picture_stays_a_picture(served: Served, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), shades)
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("labelmap.gz", "nifti"), ("numbers.json.gz", "coco"), ("report.json", "json")]
+)
+def test_a_damaged_result_answers_nobody_else(served: Served, name: str, encoding: str) -> None:
+    whole = served.post(study(), f"?format={encoding}")
+    (job,) = served.listed()
+    (kept,) = (served.app.state.gateway.data.path / "jobs" / job["id"]).glob(f"result-*/{name}")
+    content = kept.read_bytes()
+    if name == "report.json":
+        kept.unlink()
+    else:
+        kept.write_bytes(content[: len(content) // 2])
+    refused = served.client.get(f"{job['links']['result']}?format={encoding}")
+    assert (refused.status_code, refused.json()["type"]) == (500, "urn:sigap:problem:kept-unreadable")
+    batches = served.engine.batches
+    again = served.post(study(), f"?format={encoding}")
+    assert (again.status_code, served.engine.batches > batches, served.listed()[0]["reused"]) == (200, True, False)
+    if encoding == "nifti":
+        assert again.content == whole.content
+
+
 def test_an_answer_outlives_its_job(toy_repository: Path, tmp_path: Path) -> None:
     engine = TorchScriptEngine.load(toy_repository)
     passed = threading.Event()
@@ -507,6 +528,7 @@ def test_a_stopped_server_s_job_is_ended_by_the_next(start: Start) -> None:
             assert next(stream.iter_lines()) == "event: job"
         stopped = waiting.result()
         assert (stopped.status_code, stopped.json()["type"]) == (503, "urn:sigap:problem:stopping")
+        assert stopped.headers["location"] == job["links"]["self"]
     after = start()
     done = after.becomes(job, "succeeded")
     assert (done["slices_done"], done["attempts"]) == (slices, 2)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -161,6 +162,30 @@ def test_a_gateway_frozen_within_a_transaction_holds_nobody_up(
             frozen.lock(connection)
 
 
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_client_that_hangs_up_cancels_nothing_that_another_gateway_s_client_waits_for(
+    start: Start, data: Path, database_url: str, *, is_watched: bool
+) -> None:
+    left, other = start(hold_at="infer:2"), start(hold_at="infer:2")
+    with ThreadPoolExecutor() as pool, httpx.Client(timeout=httpx.Timeout(20, read=2)) as client:
+        files = {"files": ("ct.nii.gz", study())}
+        hung_up = pool.submit(client.post, left.client.base_url.join("/segment/liver?priority=batch"), files=files)
+        other.wait_until_held()
+        (job,) = other.jobs()
+        following = pool.submit(events, other, job["id"]) if is_watched else None
+        with pytest.raises(httpx.ReadTimeout):
+            hung_up.result()
+        if following is None:
+            assert left.end_of(job["id"])["state"] == "cancelled"
+            other.go_on()
+        else:
+            # Longer than a doubt lasts.
+            time.sleep(2.5)
+            other.go_on()
+            assert following.result()[-1]["state"] == "succeeded"
+    check_nothing_left(data, database_url)
+
+
 def test_an_upload_to_a_gateway_taken_for_dead_is_refused_and_leaves_nothing(
     start: Start, data: Path, database_url: str, undisturbed: Answered
 ) -> None:
@@ -191,7 +216,7 @@ def test_a_run_outlives_its_database(
     refused = [gateway.client.get("/jobs"), gateway.client.get(f"/jobs/{job_id}"), gateway.post(study(1))]
     assert [(answer.status_code, answer.json()["type"]) for answer in refused] == [(503, AWAY)] * 3
     gateway.go_on()
-    wait_until(lambda: list(data.glob("jobs/*/result-*/report.json")) != [])
+    wait_until(lambda: list(data.glob("work/*/*/result/report.json")) != [])
     assert gateway.client.get("/health/live").status_code == httpx.codes.OK
     postgres.start()
     ended = gateway.end_of(job_id)

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from office import EMERGENCY, QUOTA_BYTES, Office
+from office import EMERGENCY, MODEL, QUOTA_BYTES, Office
 from sigap.core.errors import Cancelled, DatabaseUnavailable, UnknownJob
 from sigap.jobs.lease import Lease
 from sigap.jobs.leases import MOST_CRASHES
 
 WRITES: dict[str, Callable[[Lease], object]] = {
     "report": lambda lease: lease.report("infer", 3, 4),
-    "succeed": lambda lease: lease.succeed("result-x", 9, fingerprint="f" * 64, slices=9),
+    "reserve": lambda lease: lease.reserve(4, 5),
+    "succeed": lambda lease: lease.succeed("result-x", fingerprint="f" * 64, slices=9),
     "fail": lambda lease: lease.fail({"detail": "old"}),
     "postpone": lambda lease: lease.postpone({"detail": "old"}, is_counted=False),
     "bury": lambda lease: [lease.postpone({"detail": "old"}, is_counted=True) for _ in range(3)],
@@ -83,7 +84,7 @@ def test_a_success_said_again_because_the_answer_was_lost_is_one_success(office:
     result = bytes(QUOTA_BYTES // 2 + 1)  # twice would be over the quota
     office.succeed(lease, result)
     done, used = office.get(job), office.used_bytes()
-    lease.succeed(f"result-{lease.job.token}", len(result), fingerprint=job.fingerprint or "", slices=4)
+    lease.succeed(f"result-{lease.job.token}", fingerprint=job.fingerprint or "", slices=4)
     assert office.get(job) == done
     assert office.used_bytes() == used
 
@@ -102,7 +103,7 @@ def test_a_dead_gateways_jobs_wait_again_and_nothing_else_of_it_is_left(office: 
     assert not workspace.parent.exists()
     assert heir.leases.beats() == {}
     with pytest.raises(DatabaseUnavailable):
-        office.store.accept(receiving, EMERGENCY, "f" * 64)
+        office.store.accept(receiving, EMERGENCY, "f" * 64, MODEL)
     with pytest.raises(UnknownJob):
         office.store.get(receiving)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sigap.core.errors import StorageFull, UnreadableInput
-from sigap.jobs import folder as job_folder
-from sigap.jobs.folder import DataFolder, JobFolder, Upload, no_room_means_full
+from sigap.jobs import upload as upload_module
+from sigap.jobs.folder import DataFolder, JobFolder, no_room_means_full
+from sigap.jobs.upload import Upload
 
 PATIENT = "../../etc/Müller^Anna.dcm"
 
@@ -90,8 +91,8 @@ def test_an_upload_is_complete_only_when_everything_is_on_the_disk(data: DataFol
         )
         sync(path)
 
-    sync = job_folder.sync
-    monkeypatch.setattr(job_folder, "sync", spy)
+    sync = upload_module.sync
+    monkeypatch.setattr(upload_module, "sync", spy)
     sent(data.job("a"), b"one", b"two")
     manifest = (data.job("a").path / "manifest.json").read_bytes()
     # Each as it was when it was synced: nothing was written after.
@@ -109,7 +110,7 @@ def test_an_upload_that_cannot_be_made_safe_is_not_complete(data: DataFolder, mo
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(job_folder, "sync", full)
+    monkeypatch.setattr(upload_module, "sync", full)
     with pytest.raises(StorageFull):
         sent(data.job("a"), b"one")
 
@@ -123,7 +124,7 @@ def test_room_is_taken_before_bytes_are_written_and_given_back_at_the_end(data: 
         file.write(bytes(90))
         file.complete()
         upload.complete()
-    assert room.reserved == 100
+    assert room.reserved == 100 + (data.job("a").path / "manifest.json").stat().st_size == data.job("a").size()
 
 
 def test_announced_bytes_are_not_asked_for_again(data: DataFolder):

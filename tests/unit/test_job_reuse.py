@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from office import BATCH, EMERGENCY, MODEL, ROUTINE, Office
 from sigap.core.contract import Model
 from sigap.core.errors import KeyReused
 from sigap.core.study import DecodeOptions
 from sigap.jobs.job import Order
+from sigap.jobs.tables import JOBS
 from sigap.pipeline import RunOptions
 
 KEY = "Müller^Anna 2026-11-24"
@@ -121,10 +122,29 @@ def test_a_key_names_one_request_only(office: Office):
     job_id = office.enter(KEYED)
     sha256 = office.upload(job_id, b"another study")
     with pytest.raises(KeyReused):
-        office.store.accept(job_id, KEYED, KEYED.fingerprint(sha256, MODEL))
+        office.store.accept(job_id, KEYED, sha256, MODEL)
     office.store.abandon(job_id)
     assert [job.id for job in office.store.page()] == [first.id]
     assert office.folders() == {first.folder}
+
+
+def test_a_key_finds_its_job_after_the_model_was_updated(office: Office):
+    first = office.answer(KEYED)
+    job_id = office.enter(KEYED)
+    sha256 = office.upload(job_id, b"a study")
+    again = office.store.accept(job_id, KEYED, sha256, replace(MODEL, version="2", sha256="b" * 64))
+    assert (again.job.id, again.is_repeated) == (first.id, True)
+
+
+def test_a_key_of_before_requests_were_written_down_still_names_one_request(office: Office):
+    first = office.submit(KEYED)
+    with office.storage.database.transaction() as connection:
+        connection.execute(update(JOBS).values(request=None))
+    assert office.send(KEYED).job.id == first.id
+    job_id = office.enter(KEYED)
+    sha256 = office.upload(job_id, b"another study")
+    with pytest.raises(KeyReused):
+        office.store.accept(job_id, KEYED, sha256, MODEL)
 
 
 def test_a_cancelled_job_gives_its_key_up(office: Office):

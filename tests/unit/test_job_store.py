@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from office import BATCH, EMERGENCY, QUEUE_LENGTH, QUOTA_BYTES, ROUTINE, Office
+from office import BATCH, EMERGENCY, MODEL, QUEUE_LENGTH, QUOTA_BYTES, ROUTINE, Office
 from sigap.core.errors import DatabaseUnavailable, QueueFull, StorageFull, UnknownJob
 from sigap.core.study import DecodeOptions
 from sigap.jobs.job import Job, Order
@@ -130,13 +130,13 @@ def test_a_body_that_grows_over_the_quota_is_stopped(office: Office):
 
 def test_results_count_too_and_one_that_is_too_large_is_not_kept(office: Office):
     job = office.submit(content=bytes(1000))
-    lease = office.claim()
+    lease, upload = office.claim(), office.used_bytes()
     with pytest.raises(StorageFull):
-        office.succeed(lease, bytes(QUOTA_BYTES - 999))
+        office.succeed(lease, bytes(QUOTA_BYTES - upload + 1))
     assert office.get(job).state == "running"
-    assert office.used_bytes() == 1000
+    assert office.used_bytes() == upload
     lease.release()
-    office.succeed(office.claim(), bytes(QUOTA_BYTES - 1000))
+    office.succeed(office.claim(), bytes(QUOTA_BYTES - upload))
     assert office.used_bytes() == QUOTA_BYTES
     office.store.erase(job.id)
     assert office.used_bytes() == 0
@@ -155,7 +155,7 @@ def test_an_entry_that_was_forgotten_meanwhile_is_not_accepted(office: Office):
     job_id = office.enter()
     office.store.abandon(job_id)
     with pytest.raises(DatabaseUnavailable, match="Send the study again"):
-        office.store.accept(job_id, ROUTINE, "f" * 64)
+        office.store.accept(job_id, ROUTINE, "f" * 64, MODEL)
     assert office.store.page() == []
 
 
@@ -206,7 +206,7 @@ def test_counts_for_metrics(office: Office):
     }
     assert tally.jobs["dead", "routine"] == 0
     assert tally.oldest_s == {"emergency": 0.0, "routine": 0.0, "batch": 7.0}
-    assert tally.used_bytes == 6
+    assert tally.used_bytes == sum(office.folder(job).size() for job in office.store.page())
 
 
 def test_a_clock_set_back_makes_no_age_negative_and_changes_no_order(office: Office):
@@ -215,3 +215,29 @@ def test_a_clock_set_back_makes_no_age_negative_and_changes_no_order(office: Off
     second = office.submit(content=b"2")
     assert office.store.tally().oldest_s["routine"] == 0.0
     assert [office.claim().job.id, office.claim().job.id] == [first.id, second.id]
+
+
+def test_a_job_remembers_when_it_began_to_arrive_and_when_it_was_safe(office: Office):
+    job_id = office.enter()
+    began = office.clock.now
+    office.clock.now += 90
+    sha256 = office.upload(job_id, b"a large study")
+    job = office.store.accept(job_id, ROUTINE, sha256, MODEL).job
+    assert (job.created_at, job.queued_at) == (began, began + 90)
+
+
+def test_a_doubted_job_is_wanted_again_by_whoever_waits_for_it(office: Office):
+    job = office.submit()
+    assert not office.store.doubt(job.id)
+    assert office.get(job).is_doubted
+    office.beside()
+    assert office.store.doubt(job.id)
+    office.store.want(job.id)
+    assert not office.get(job).is_doubted
+
+
+def test_the_manifest_of_an_upload_is_counted(office: Office):
+    job = office.submit(content=b"0123456789")
+    files = [path for path in office.folder(job).path.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert office.used_bytes() == sum(path.stat().st_size for path in files) == office.folder(job).size()

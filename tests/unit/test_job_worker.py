@@ -21,9 +21,10 @@ from sigap.core.result import Result
 from sigap.core.study import InputFile, Limits
 from sigap.jobs.answers import Answers
 from sigap.jobs.changes import Changes
+from sigap.jobs.ended import Ended
 from sigap.jobs.job import Job, Order
 from sigap.jobs.memory import MEMORY_PER_VOXEL, Memory, Share
-from sigap.jobs.run import Ended, Means
+from sigap.jobs.run import Means
 from sigap.jobs.worker import Worker
 from sigap.pipeline import Progress
 

@@ -7,6 +7,7 @@ from queue import Empty, Queue
 
 import pytest
 
+from serving import wait_until
 from sigap.jobs.memory import Memory, Share
 
 PATIENCE_S = 10
@@ -112,3 +113,25 @@ def test_nobody_begins_while_one_share_is_undecided(settled: int | None, left: i
         first.settle(settled)
     assert got.get(timeout=PATIENCE_S).bytes == left
     other.join()
+
+
+def test_a_run_goes_before_answers_that_wait_longer():
+    memory = Memory(100)
+    deciding = memory.share()
+    order: list[str] = []
+
+    def take(name: str, *, goes_first: bool) -> None:
+        with memory.share(goes_first=goes_first):
+            order.append(name)
+
+    answers = [threading.Thread(target=take, args=(f"answer {n}",), kwargs={"goes_first": False}) for n in range(3)]
+    run = threading.Thread(target=take, args=("run",), kwargs={"goes_first": True})
+    for thread in answers:
+        thread.start()
+    run.start()
+    wait_until(lambda: memory._first_in_line == 1)
+    deciding.settle(0)
+    for thread in (*answers, run):
+        thread.join()
+    assert order[0] == "run"
+    assert len(order) == 4

@@ -13,7 +13,8 @@ from sigap.api.form import UploadForm, boundary_of, check_declared_size
 from sigap.api.problems import MalformedForm, NotAForm
 from sigap.core.errors import SigapError, TooLarge, UnreadableInput
 from sigap.core.study import InputFile
-from sigap.jobs.folder import JobFolder, Upload
+from sigap.jobs.folder import JobFolder
+from sigap.jobs.upload import Upload
 
 BOUNDARY = b"a-boundary"
 

@@ -17,7 +17,7 @@ from starlette.types import Receive
 
 from sigap.api.problems import HungUp, MalformedForm, NotAForm, UploadStalled
 from sigap.core.errors import DeadlineExceeded, TooLarge, UnreadableInput
-from sigap.jobs.folder import IncomingFile, Upload
+from sigap.jobs.upload import IncomingFile, Upload
 
 FIELD = "files"
 STALL_S = 60.0

@@ -21,10 +21,11 @@ from sigap.encoders.formats import FORMATS
 from sigap.engines.engine import Engine
 from sigap.jobs.answers import Answers
 from sigap.jobs.changes import Changes
+from sigap.jobs.ended import Ended
 from sigap.jobs.heartbeat import Heartbeat
 from sigap.jobs.leases import Leases
 from sigap.jobs.memory import Memory, Share
-from sigap.jobs.run import Ended, Means
+from sigap.jobs.run import Means
 from sigap.jobs.storage import storage
 from sigap.jobs.store import JobStore
 from sigap.jobs.worker import Worker

@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 
 from sigap.core.contract import Model
 from sigap.core.errors import SigapError
-from sigap.jobs.run import Ended
-from sigap.jobs.store import Tally
+from sigap.jobs.ended import Ended
+from sigap.jobs.tally import Tally
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -47,7 +47,7 @@ class Metrics:
         )
         self._waits = Histogram(
             "sigap_job_wait_seconds",
-            "From a job's arrival to its first run",
+            "From a job's place in the queue to its first run",
             ["task", "priority"],
             buckets=_SECONDS,
             registry=registry,
@@ -73,8 +73,8 @@ class Metrics:
         """Count what a run came to, what it found and how long its stages took."""
         job, task, findings = ended.job, ended.job.task, ended.findings
         self._runs.labels(task, ended.outcome).inc()
-        if job.attempts == 1 and job.started_at is not None:
-            self._waits.labels(task, job.priority).observe(max(0.0, job.started_at - job.created_at))
+        if job.attempts == 1 and job.started_at is not None and job.queued_at is not None:
+            self._waits.labels(task, job.priority).observe(max(0.0, job.started_at - job.queued_at))
         for stage, spent_ms in findings.timings_ms.items():
             self._stages.labels(task, stage).observe(spent_ms / 1000)
         self._slices.labels(task).inc(findings.slices)

@@ -21,11 +21,11 @@ from sigap.api.gateway import Gateway
 from sigap.api.job_schema import SEGMENT_RESPONSES
 from sigap.api.parameters import SegmentOptions, check_query
 from sigap.api.problems import HungUp, answer_problem, respond
-from sigap.api.waiting import wait_for_end
+from sigap.api.waiting import cancel_if_unwanted, wait_for_end
 from sigap.core.errors import BadParameter, DeadlineExceeded, JobStateForbids, KeptUnreadable, SigapError
-from sigap.jobs.folder import Upload
+from sigap.jobs.intake import Accepted
 from sigap.jobs.job import Job, Order
-from sigap.jobs.store import Accepted
+from sigap.jobs.upload import Upload
 
 router = APIRouter(tags=["segmentation"])
 _LONGEST_KEY = 255
@@ -105,8 +105,8 @@ async def _bring_in(gateway: Gateway, request: Request, order: Order, body: _Bod
         gateway.passed("entered")
         sha256 = await _upload(gateway, request, job_id, body)
         gateway.passed("stored")
-        fingerprint = order.fingerprint(sha256, gateway.engine.model(order.task))
-        accepted = await run_in_threadpool(gateway.store.accept, job_id, order, fingerprint)
+        model = gateway.engine.model(order.task)
+        accepted = await run_in_threadpool(gateway.store.accept, job_id, order, sha256, model)
     except BaseException:
         # In a thread, since it deletes files; shielded, since this task itself may be the one that is cancelled.
         try:
@@ -149,9 +149,9 @@ async def _answer(
         ended = await wait_for_end(gateway, job.id, request.receive, deadline)
         return await answer_job(gateway, request, ended, encoding)
     except HungUp:
-        if not is_keyed and not gateway.changes.watchers(job.id):
+        if not is_keyed:
             with suppress(SigapError):
-                await asyncio.shield(run_in_threadpool(gateway.store.cancel, job.id))
+                await asyncio.shield(cancel_if_unwanted(gateway, job.id))
         raise
     except DeadlineExceeded as error:
         return respond(request, error, {"Location": f"/jobs/{job.id}"})

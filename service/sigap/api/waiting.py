@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive
@@ -18,6 +19,8 @@ from sigap.jobs.job import Job
 
 # Another gateway's changes ring no bell here.
 _LOOK_AGAIN_S = 0.5
+# How long another gateway has to say that somebody waits there.
+_ANSWER_S = 3 * _LOOK_AGAIN_S
 
 
 async def follow(
@@ -40,6 +43,9 @@ async def follow(
             bell.clear()
             with suppress(DatabaseUnavailable):
                 job = await run_in_threadpool(gateway.store.get, job_id)
+                if job.is_doubted and not job.has_ended:
+                    await run_in_threadpool(gateway.store.want, job_id)
+                    job = replace(job, is_doubted=False)
                 if job != seen or time.monotonic() - told >= repeat_s:
                     seen, told = job, time.monotonic()
                     yield job
@@ -47,6 +53,22 @@ async def follow(
                     return
             with suppress(TimeoutError):
                 await asyncio.wait_for(bell.wait(), _LOOK_AGAIN_S)
+
+
+async def cancel_if_unwanted(gateway: Gateway, job_id: str) -> None:
+    """Cancel a job whose client has hung up, unless another one waits for it, here or at another gateway.
+
+    Raises:
+        SigapError: it has ended, or the database is away.
+    """
+    if gateway.changes.watchers(job_id):
+        return
+    if await run_in_threadpool(gateway.store.doubt, job_id):
+        # Whoever waits elsewhere looks at the job meanwhile, and takes the doubt back.
+        await asyncio.sleep(_ANSWER_S)
+        if not (await run_in_threadpool(gateway.store.get, job_id)).is_doubted:
+            return
+    await run_in_threadpool(gateway.store.cancel, job_id)
 
 
 async def wait_for_end(gateway: Gateway, job_id: str, receive: Receive, deadline: float) -> Job:

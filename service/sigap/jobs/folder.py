@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Callable, Container, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 from sigap.core.errors import StorageFull, UnreadableInput
 from sigap.core.study import InputFile, combined_sha256
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# Bytes that a body of unknown length gets at a time.
-_STEP = 64 << 20
-_SYNC_THREADS = 8
 _ID = re.compile(r"[0-9a-f]{32}")
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 class DataFolder:
@@ -141,11 +135,27 @@ class JobFolder:
             UnreadableInput: the files are gone.
         """
         try:
-            entries = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
+            entries = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UnreadableInput("The study's files are gone. Send it again.", slug="upload-gone") from error
         files = [InputFile(self.uploads / entry["file"], entry["name"]) for entry in entries]
         return files, combined_sha256([entry["sha256"] for entry in entries])
+
+    def size(self) -> int:
+        """Bytes of what was uploaded."""
+        return sum(path.stat().st_size for path in (self.path / MANIFEST, *self.uploads.iterdir()))
+
+    def take_result(self, made: Path, name: str) -> Path:
+        """Move a complete result in; once this returns, a power cut cannot take it.
+
+        Args:
+            made: a folder on the same disk, its files synced.
+            name: what the result is called here.
+        """
+        place = self.result(name)
+        made.rename(place)
+        sync(self.path)
+        return place
 
     def remove(self) -> None:
         """Delete everything; a second call does nothing."""
@@ -156,120 +166,6 @@ class JobFolder:
         for path in self.path.glob("result-*"):
             if int(path.name.removeprefix("result-")) < before:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-class Upload:
-    """A job's folder while its files arrive.
-
-    Args:
-        folder: made here.
-        reserve: takes room on the disk for so many bytes in all; raises `StorageFull`.
-        reserved_bytes: what was taken already.
-
-    Attributes:
-        count: complete files so far.
-    """
-
-    def __init__(self, folder: JobFolder, reserve: Callable[[int], None], reserved_bytes: int) -> None:
-        self.folder = folder
-        self._reserve = reserve
-        self._reserved_bytes = reserved_bytes
-        self._bytes = 0
-        self._entries: list[dict[str, str]] = []
-        self._synced: list[Future[None]] = []
-        # Syncing goes on beside receiving: one file after the other would cost a DICOM folder seconds.
-        self._threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sigap-sync")
-        with no_room_means_full():
-            folder.path.mkdir(mode=0o700)
-            folder.uploads.mkdir(mode=0o700)
-
-    @property
-    def count(self) -> int:
-        return len(self._entries)
-
-    def receive(self, name: str) -> IncomingFile:
-        """Start the next file; `name` is what the client calls it."""
-        file = f"{self.count:06}"
-        with no_room_means_full():
-            return IncomingFile(self, self.folder.uploads / file, name)
-
-    def take(self, count: int) -> None:
-        """Count bytes about to be written; raises `StorageFull`."""
-        self._bytes += count
-        if self._bytes > self._reserved_bytes:
-            try:
-                self._reserve_bytes(self._bytes + _STEP)
-            except StorageFull:
-                # The last of the room, or none.
-                self._reserve_bytes(self._bytes)
-
-    def keep(self, path: Path, name: str, sha256: str) -> None:
-        """Add a complete file."""
-        self._entries.append({"file": path.name, "name": name, "sha256": sha256})
-        self._synced.append(self._threads.submit(sync, path))
-
-    def complete(self) -> str:
-        """Make all files safe: whatever happens to the machine from here, they are there.
-
-        Returns:
-            Their `combined_sha256`.
-        """
-        with no_room_means_full():
-            manifest = self.folder.path / _MANIFEST
-            manifest.write_text(json.dumps(self._entries, ensure_ascii=False), encoding="utf-8")
-            for synced in self._synced:
-                synced.result()
-            for path in (manifest, self.folder.uploads, self.folder.path, self.folder.path.parent):
-                sync(path)
-        self._reserve_bytes(self._bytes)
-        self.close()
-        return combined_sha256([entry["sha256"] for entry in self._entries])
-
-    def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
-
-    def _reserve_bytes(self, count: int) -> None:
-        self._reserve(count)
-        self._reserved_bytes = count
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class IncomingFile:
-    """One file while its bytes arrive."""
-
-    def __init__(self, upload: Upload, path: Path, name: str) -> None:
-        self._upload = upload
-        self._path = path
-        self._name = name
-        self._file = path.open("wb", buffering=0)
-        self._digest = hashlib.sha256()
-
-    def write(self, block: memoryview | bytes) -> None:
-        """Append bytes.
-
-        Raises:
-            StorageFull: there is no room for them.
-        """
-        self._upload.take(len(block))
-        rest = memoryview(block)
-        with no_room_means_full():
-            # An unbuffered write may take a part only, just before the disk is full.
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        self._digest.update(block)
-
-    def complete(self) -> None:
-        """Close the file and count it among the upload's."""
-        self.close()
-        self._upload.keep(self._path, self._name, self._digest.hexdigest())
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _ours(folder: Path) -> list[Path]:

@@ -24,6 +24,8 @@ ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled", "dead")
 RECEIVING = "receiving"
 """Of a job whose upload is not complete: it holds a place in the queue, and no client sees it."""
 
+ACTIVE = (RECEIVING, "queued", "running")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -55,8 +57,11 @@ class Order:
 
     def fingerprint(self, input_sha256: str, model: Model) -> str:
         """Equal for requests whose results are equal but for times and ids."""
-        parts = [input_sha256, model.name, model.version, model.sha256, self.options.as_json()]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return _digest(input_sha256, model.name, model.version, model.sha256, self.options.as_json())
+
+    def request(self, input_sha256: str) -> str:
+        """Equal for requests that ask the same, whatever model answers them."""
+        return _digest(input_sha256, self.task, self.options.as_json())
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Job:
         queue_position: from 1; of a queued job only, and only where it was asked for.
         folder: where its files lie; None once they are gone.
         token: changes with every change of hands.
+        queued_at: when its upload was safe; `created_at` is when it began to arrive.
+        is_doubted: whoever brought it has hung up, and nobody has said yet that they wait for it.
         problem: why it failed, an RFC 9457 document without `instance`.
     """
 
@@ -94,6 +101,8 @@ class Job:
     errors: int
     crashes: int
     created_at: float
+    queued_at: float | None
+    is_doubted: bool
     started_at: float | None
     finished_at: float | None
     problem: Mapping[str, Any] | None
@@ -139,6 +148,10 @@ class Job:
                 "image": f"{here}/image",
             },
         }
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def run_options(document: Mapping[str, Any]) -> RunOptions:

@@ -68,7 +68,7 @@ _JSON = TypeAdapter(_Numbers)
 
 
 def keep(result: Result, folder: Path) -> Result:
-    """Write a result into a new folder; once this returns, a power cut cannot take it.
+    """Write a result into a new folder; once this returns, all of it is on the disk but the folder's own name.
 
     The folder gets the labelmap, the numbers and the report. What lies there after an error is the caller's to delete.
 
@@ -94,7 +94,7 @@ def keep(result: Result, folder: Path) -> Result:
     write_gzip(folder / _NUMBERS, [document.encode()], level=FASTEST)
     kept = _result(_numbers(document), labelmap, result.study)
     write_report(kept, folder / REPORT)
-    for path in (folder / _LABELMAP, folder / _NUMBERS, folder / REPORT, folder, folder.parent):
+    for path in (folder / _LABELMAP, folder / _NUMBERS, folder / REPORT, folder):
         sync(path)
     return kept
 

@@ -61,18 +61,36 @@ class Lease:
         self._data.remove(dropped)
         return True
 
-    def succeed(self, result: str, size: int, *, fingerprint: str, slices: int) -> None:
+    def reserve(self, upload: int, result: int) -> None:
+        """Take room for a result that is about to be moved into the job's folder.
+
+        Args:
+            upload: bytes that are there.
+            result: bytes that come.
+
+        Raises:
+            Cancelled: the job is somebody else's, or has been cancelled.
+            StorageFull: they go over the quota.
+        """
+        folder = self.job.folder or ""
+        with self._database.transaction() as connection:
+            self._database.lock(connection)
+            if connection.execute(select(JOBS.c.id).where(self._is_mine())).first() is None:
+                raise _fenced()
+            check_quota(connection, upload + result, self._quota_bytes, beside=folder)
+            sizes = {"bytes": upload + result, "result_bytes": result}
+            connection.execute(update(FOLDERS).where(FOLDERS.c.id == folder).values(**sizes))
+
+    def succeed(self, result: str, *, fingerprint: str, slices: int) -> None:
         """Keep a result that is safe on disk.
 
         Args:
             result: its subfolder.
-            size: its bytes.
             fingerprint: of the model that made it.
             slices: of the volume.
 
         Raises:
             Cancelled: the job is somebody else's, or has been cancelled.
-            StorageFull: the result goes over the quota.
         """
         folder = FOLDERS.c.id == self.job.folder
         with self._database.transaction() as connection:
@@ -84,9 +102,7 @@ class Lease:
                 if connection.execute(select(FOLDERS.c.result).where(folder)).scalar_one_or_none() == result:
                     return  # the commit before was made, and only its answer was lost
                 raise _fenced()
-            # Not before: of a result that is kept already the bytes are counted already.
-            check_quota(connection, size, self._quota_bytes)
-            connection.execute(update(FOLDERS).where(folder).values(result=result, bytes=FOLDERS.c.bytes + size))
+            connection.execute(update(FOLDERS).where(folder).values(result=result))
 
     def fail(self, problem: Mapping[str, Any]) -> None:
         """End the job for a reason that no other try would change.

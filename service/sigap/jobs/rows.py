@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, or_, select, update
 
 from sigap.core.errors import StorageFull, UnknownJob
-from sigap.jobs.job import RECEIVING, Job
+from sigap.jobs.job import ACTIVE, RECEIVING, Job
 from sigap.jobs.tables import FOLDERS, JOBS
+
+_LATEST = 20
 
 QUEUED: Mapping[str, Any] = {
     "state": "queued",
@@ -31,6 +33,23 @@ def check_quota(connection: Connection, size: int, quota_bytes: int, *, beside: 
     others = select(func.coalesce(func.sum(FOLDERS.c.bytes), 0)).where(FOLDERS.c.id != beside)
     if connection.execute(others).scalar_one() + size > quota_bytes:
         raise StorageFull("The server's space for studies is full. Try again later or tell its administrator.")
+
+
+def room_for_results(connection: Connection) -> int:
+    """Bytes that the results of all jobs on their way may take, each as many as the largest of the latest.
+
+    What is accepted must be answered: without this the last uploads would take the room that their results need.
+    """
+    latest = (
+        select(FOLDERS.c.result_bytes)
+        .join(JOBS, JOBS.c.folder == FOLDERS.c.id)
+        .where(JOBS.c.state == "succeeded", ~JOBS.c.is_reused)
+        .order_by(JOBS.c.number.desc())
+        .limit(_LATEST)
+    ).subquery()
+    largest = connection.execute(select(func.coalesce(func.max(latest.c.result_bytes), 0))).scalar_one()
+    on_their_way = connection.execute(select(func.count()).where(JOBS.c.state.in_(ACTIVE))).scalar_one()
+    return int(largest * on_their_way)
 
 
 def visible_jobs() -> Select[Any]:

@@ -6,16 +6,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from sigap.core.errors import (
     Cancelled,
     DatabaseUnavailable,
     EngineUnavailable,
-    GeometryRefused,
     InputError,
     StorageFull,
     TooLarge,
@@ -25,8 +24,9 @@ from sigap.core.result import Result
 from sigap.core.study import Limits
 from sigap.engines.engine import Engine
 from sigap.jobs.answers import Answers
-from sigap.jobs.folder import DataFolder, no_room_means_full
-from sigap.jobs.job import Job, Order
+from sigap.jobs.ended import Ended, Findings, findings_of, findings_of_refused
+from sigap.jobs.folder import DataFolder, JobFolder, no_room_means_full
+from sigap.jobs.job import Order
 from sigap.jobs.kept import keep
 from sigap.jobs.lease import Lease
 from sigap.jobs.memory import MEMORY_PER_VOXEL, Share
@@ -38,7 +38,6 @@ _DATABASE_PAUSE_S = 1.0
 _PASSING = (DatabaseUnavailable, StorageFull)
 
 _Written = TypeVar("_Written")
-Outcome = Literal["succeeded", "reused", "failed", "postponed", "dead", "cancelled", "released"]
 
 
 class Stopped(Exception):
@@ -51,39 +50,6 @@ class GaveWay(Exception):
 
 class _OutcomeUnknown(Cancelled):
     """The gateway stops before the database has said whether a write was made."""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What may be counted of a result: no patient's data.
-
-    Attributes:
-        verdict: ok, warning or refused.
-        reasons: codes of the geometry verdict.
-        slices: how many were segmented.
-        has_lesions: whether any was detected; None where there is no answer.
-        timings_ms: of each stage.
-    """
-
-    verdict: str | None = None
-    reasons: tuple[str, ...] = ()
-    slices: int = 0
-    has_lesions: bool | None = None
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a run came to, for metrics and logs.
-
-    Attributes:
-        error: what ended it, if it did not succeed.
-    """
-
-    job: Job
-    outcome: Outcome
-    findings: Findings = Findings()
-    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +140,7 @@ class Run:
             self.lacks_memory = True
             return self._release()
         self._insist(lambda: self._lease.fail(describe(error)))
-        return Ended(self._lease.job, "failed", _refused(error), error)
+        return Ended(self._lease.job, "failed", findings_of_refused(error), error)
 
     def _postpone(self, error: Exception) -> Ended:
         # An engine that is away and a disk that is full are nobody's fault, and may take their time.
@@ -200,22 +166,24 @@ class Run:
                     sha256=sha256,
                     progress=self._report,
                 )
-                return self._keep(result, sha256, folder.result(f"result-{self._lease.job.token}"), workspace)
+                return self._keep(result, sha256, folder, workspace)
             finally:
                 shutil.rmtree(workspace, ignore_errors=True)
 
-    def _keep(self, result: Result, sha256: str, place: Path, workspace: Path) -> Findings:
+    def _keep(self, result: Result, sha256: str, folder: JobFolder, workspace: Path) -> Findings:
+        """Make the result beside the job's folder, and move it in when there is room for it."""
         job, means = self._lease.job, self._means
+        made = workspace / "result"
+        kept = keep(result, made)
+        means.answers.prepare(job.id, kept, workspace)
+        size = sum(path.stat().st_size for path in made.iterdir())
+        self._insist(partial(self._lease.reserve, folder.size(), size), patient_with=DatabaseUnavailable)
+        place = folder.take_result(made, f"result-{job.token}")
         try:
-            kept = keep(result, place)
             means.passed("kept")
-            means.answers.prepare(job.id, kept, workspace)
-            slices = result.study.volume.grid.shape[0]
             order = Order(job.task, job.priority, job.options)
-            fingerprint = order.fingerprint(sha256, result.model)
-            size = sum(path.stat().st_size for path in place.iterdir())
-            succeed = partial(self._lease.succeed, place.name, size, fingerprint=fingerprint, slices=slices)
-            self._insist(succeed, patient_with=DatabaseUnavailable)
+            fingerprint, slices = order.fingerprint(sha256, result.model), result.study.volume.grid.shape[0]
+            self._insist(partial(self._lease.succeed, place.name, fingerprint=fingerprint, slices=slices))
         except _OutcomeUnknown:
             # It may be the job's result by now.
             raise
@@ -223,7 +191,7 @@ class Run:
             shutil.rmtree(place, ignore_errors=True)
             raise
         means.passed("succeeded")
-        return _findings(kept)
+        return findings_of(kept)
 
     def _report(self, progress: Progress) -> None:
         """The pipeline's progress; what it raises ends the run."""
@@ -259,21 +227,3 @@ class Run:
             except patient_with:
                 if self._means.is_stopping.wait(_DATABASE_PAUSE_S):
                     raise _OutcomeUnknown("The gateway stops while its database is away.") from None
-
-
-def _findings(result: Result) -> Findings:
-    geometry = result.study.geometry
-    return Findings(
-        verdict=geometry.severity.word,
-        reasons=tuple(reason.code for reason in geometry.reasons),
-        slices=result.study.volume.grid.shape[0],
-        has_lesions=bool(result.measurements.lesions),
-        timings_ms=dict(result.timings_ms),
-    )
-
-
-def _refused(error: Exception) -> Findings:
-    if not isinstance(error, GeometryRefused):
-        return Findings()
-    verdict = error.verdict
-    return Findings(verdict=verdict.severity.word, reasons=tuple(reason.code for reason in verdict.reasons))

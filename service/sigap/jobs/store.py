@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from sigap.core.contract import PRIORITIES
-from sigap.core.errors import DatabaseUnavailable, JobStateForbids, KeyReused, QueueFull
-from sigap.jobs.job import ENDED, RECEIVING, STATES, Job, Order
-from sigap.jobs.rows import (
-    answered_by,
-    check_quota,
-    drop_unused,
-    end_job,
-    find_twin,
-    forget_job,
-    read_job,
-    visible_jobs,
-    with_position,
-)
+from sigap.core.contract import Model
+from sigap.core.errors import JobStateForbids
+from sigap.jobs import tally
+from sigap.jobs.intake import Accepted, Ask, new_row, queue, repeated
+from sigap.jobs.job import ENDED, RECEIVING, Job, Order
+from sigap.jobs.places import check_place
+from sigap.jobs.rows import check_quota, end_job, forget_job, read_job, room_for_results, visible_jobs, with_position
 from sigap.jobs.storage import Storage
 from sigap.jobs.tables import FOLDERS, GATEWAYS, JOBS
 
-_ACTIVE = (RECEIVING, "queued", "running")
-# A guess until a job has ended, and how many of the latest are asked.
-_FIRST_GUESS_S = 10.0
-_LATEST = 20
 _PORTION = 100
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What became of an upload.
-
-    Attributes:
-        job: the one that answers it.
-        is_repeated: an earlier request with the same Idempotency-Key made the job; the upload is not needed.
-    """
-
-    job: Job
-    is_repeated: bool = False
 
 
 class JobStore:
@@ -76,41 +48,49 @@ class JobStore:
 
         Raises:
             QueueFull: as many of this priority wait as may.
-            StorageFull: the announced bytes go over the quota.
+            StorageFull: the announced bytes and the results to come go over the quota.
         """
         job_id = secrets.token_hex(16)
         with self._database.transaction() as connection:
             self._database.lock(connection)
-            self._check_place(connection, order)
-            check_quota(connection, size, self._quota_bytes)
+            check_place(connection, order, self._queue_length)
             connection.execute(insert(FOLDERS).values(id=job_id, bytes=size))
-            connection.execute(insert(JOBS).values(**_new_row(job_id, order, gateway, self._clock())))
+            connection.execute(insert(JOBS).values(**new_row(job_id, order, gateway, self._clock())))
+            self._check_room(connection, job_id, size)
         return job_id
 
     def reserve(self, folder: str, size: int) -> None:
         """Say how many bytes a folder takes or is about to take.
 
         Raises:
-            StorageFull: they go over the quota.
+            StorageFull: they and the results to come go over the quota.
         """
         with self._database.transaction() as connection:
             self._database.lock(connection)
-            check_quota(connection, size, self._quota_bytes, beside=folder)
+            self._check_room(connection, folder, size)
             connection.execute(update(FOLDERS).where(FOLDERS.c.id == folder).values(bytes=size))
 
-    def accept(self, job_id: str, order: Order, fingerprint: str) -> Accepted:
+    def accept(self, job_id: str, order: Order, sha256: str, model: Model) -> Accepted:
         """Put a job whose upload is complete and safe into the queue, or answer it with what is known already.
+
+        Args:
+            job_id: of `enter`.
+            order: the same as there.
+            sha256: of the upload.
+            model: what the task is answered by now.
 
         Raises:
             KeyReused: the order's Idempotency-Key belongs to another request.
             DatabaseUnavailable: the entry has gone, because this gateway was taken for dead meanwhile.
         """
+        ask = Ask(order, sha256, model)
         with self._database.transaction() as connection:
             self._database.lock(connection)
-            if repeated := self._repeated(connection, order, fingerprint):
-                accepted, dropped = Accepted(repeated, is_repeated=True), forget_job(connection, job_id)
+            if job := repeated(connection, ask):
+                accepted, dropped = Accepted(job, is_repeated=True), forget_job(connection, job_id)
             else:
-                accepted, dropped = self._queue(connection, job_id, order, fingerprint)
+                job, dropped = queue(connection, job_id, ask, self._clock())
+                accepted = Accepted(job)
         self._data.remove(dropped)
         return accepted
 
@@ -175,6 +155,17 @@ class JobStore:
         self._data.remove(dropped)
         return ended
 
+    def doubt(self, job_id: str) -> bool:
+        """Whoever brought a job has hung up. Returns whether another gateway may know somebody who waits for it."""
+        with self._database.transaction() as connection:
+            connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(is_doubted=True))
+            return connection.execute(select(func.count()).select_from(GATEWAYS)).scalar_one() > 1
+
+    def want(self, job_id: str) -> None:
+        """Somebody waits for a job."""
+        with self._database.transaction() as connection:
+            connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(is_doubted=False))
+
     def retry(self, job_id: str) -> Job:
         """Put a dead letter back into the queue with a clean record.
 
@@ -231,114 +222,10 @@ class JobStore:
         with self._database.transaction() as connection:
             return {row.id: row.result for row in connection.execute(select(FOLDERS.c.id, FOLDERS.c.result))}
 
-    def tally(self) -> Tally:
+    def tally(self) -> tally.Tally:
         """Counts for metrics."""
-        counts = select(JOBS.c.state, JOBS.c.priority, func.count(), func.min(JOBS.c.created_at))
-        grouped = counts.where(JOBS.c.state != RECEIVING).group_by(JOBS.c.state, JOBS.c.priority)
         with self._database.transaction() as connection:
-            rows = connection.execute(grouped).all()
-            used = connection.execute(select(func.coalesce(func.sum(FOLDERS.c.bytes), 0))).scalar_one()
-        now = self._clock()
-        jobs: dict[tuple[str, str], int] = {(state, priority): 0 for state in STATES for priority in PRIORITIES}
-        oldest_s = dict.fromkeys(PRIORITIES, 0.0)
-        for state, priority, count, created_at in rows:
-            jobs[state, priority] = count
-            if state == "queued":
-                oldest_s[priority] = max(0.0, now - created_at)
-        return Tally(jobs, oldest_s, int(used))
+            return tally.count(connection, self._clock())
 
-    def _queue(self, connection: Connection, job_id: str, order: Order, fingerprint: str) -> tuple[Accepted, list[str]]:
-        twin = None if order.is_fresh else find_twin(connection, fingerprint)
-        changes: dict[str, Any] = {"state": "queued", "gateway": None, "fingerprint": fingerprint}
-        changes["idempotency_key"] = order.key_digest
-        if twin is not None:
-            changes |= answered_by(twin, self._clock())
-        entry = and_(JOBS.c.id == job_id, JOBS.c.state == RECEIVING)
-        if connection.execute(update(JOBS).where(entry).values(**changes)).rowcount == 0:
-            raise DatabaseUnavailable("The upload was interrupted on the server. Send the study again.")
-        dropped = [] if twin is None else drop_unused(connection, job_id)
-        return Accepted(read_job(connection, job_id)), dropped
-
-    def _check_place(self, connection: Connection, order: Order) -> None:
-        taken = connection.execute(
-            select(func.count()).where(JOBS.c.priority == order.priority, JOBS.c.state.in_(_ACTIVE))
-        ).scalar_one()
-        gateways = connection.execute(select(func.count()).select_from(GATEWAYS)).scalar_one()
-        if taken >= self._queue_length + max(1, gateways):
-            raise QueueFull(
-                f"As many {order.priority} studies are waiting as this server takes. "
-                "Try again after the time in Retry-After.",
-                retry_after_s=_retry_after_s(connection, order, max(1, gateways)),
-            )
-
-    def _repeated(self, connection: Connection, order: Order, fingerprint: str) -> Job | None:
-        """The job of an earlier request with the same Idempotency-Key; one that was cancelled gives the key up."""
-        if order.key_digest is None:
-            return None
-        owner = visible_jobs().where(JOBS.c.idempotency_key == order.key_digest)
-        row = connection.execute(owner).mappings().one_or_none()
-        if row is None:
-            return None
-        if row["fingerprint"] != fingerprint:
-            raise KeyReused(
-                "This Idempotency-Key was used for another study, task or option. Give each request a key of its own."
-            )
-        if row["state"] == "cancelled":
-            connection.execute(update(JOBS).where(JOBS.c.id == row["id"]).values(idempotency_key=None))
-            return None
-        return with_position(connection, row)
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts for metrics.
-
-    Attributes:
-        jobs: by state and priority, zeros included.
-        oldest_s: by priority, how long the longest-waiting job has waited.
-        used_bytes: of all folders.
-    """
-
-    jobs: Mapping[tuple[str, str], int]
-    oldest_s: Mapping[str, float]
-    used_bytes: int
-
-
-def _new_row(job_id: str, order: Order, gateway: str, now: float) -> dict[str, Any]:
-    return {
-        "id": job_id,
-        "state": RECEIVING,
-        "task": order.task,
-        "priority": order.priority,
-        "rank": order.rank,
-        "options": order.options.as_json(),
-        "is_fresh": order.is_fresh,
-        "is_reused": False,
-        "folder": job_id,
-        "gateway": gateway,
-        "slices_done": 0,
-        "slices_total": 0,
-        "token": 0,
-        "attempts": 0,
-        "errors": 0,
-        "crashes": 0,
-        "due_at": 0.0,
-        "created_at": now,
-    }
-
-
-def _retry_after_s(connection: Connection, order: Order, gateways: int) -> int:
-    """When a place may be free: the work that comes first, at the rate of the latest jobs."""
-    latest = (
-        select((JOBS.c.finished_at - JOBS.c.started_at).label("spent_s"))
-        .where(JOBS.c.state == "succeeded", ~JOBS.c.is_reused)
-        .order_by(JOBS.c.number.desc())
-        .limit(_LATEST)
-    )
-    spent = connection.execute(latest).scalars().all()
-    ahead = connection.execute(
-        select(func.count()).where(JOBS.c.rank < order.rank, JOBS.c.state.in_(_ACTIVE))
-    ).scalar_one()
-    # Of the middle one: a job that waited a night for its retry says nothing about the others.
-    spent_s = max(0.0, median(spent)) if spent else _FIRST_GUESS_S
-    return max(1, math.ceil(spent_s * (ahead + 1) / gateways))
+    def _check_room(self, connection: Connection, folder: str, size: int) -> None:
+        check_quota(connection, size + room_for_results(connection), self._quota_bytes, beside=folder)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    false,
+)
 
 METADATA = MetaData()
 
@@ -33,6 +46,8 @@ FOLDERS = Table(
     Column("bytes", BigInteger, nullable=False),
     # The folder's own subfolder with the kept result; null while there is none.
     Column("result", String(64)),
+    # What of `bytes` is the result's.
+    Column("result_bytes", BigInteger),
 )
 
 JOBS = Table(
@@ -48,6 +63,8 @@ JOBS = Table(
     Column("options", JSON, nullable=False),
     # Of input, task, options and model: equal ones have equal results.
     Column("fingerprint", String(64)),
+    # Of input, task and options: what an Idempotency-Key was used for.
+    Column("request", String(64)),
     Column("is_fresh", Boolean, nullable=False),
     Column("is_reused", Boolean, nullable=False),
     # SHA-256 of a client's Idempotency-Key: the key itself may name a patient.
@@ -62,9 +79,12 @@ JOBS = Table(
     Column("attempts", Integer, nullable=False),
     Column("errors", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
+    # Whoever brought it has hung up; a gateway where somebody waits for it takes the doubt back.
+    Column("is_doubted", Boolean, nullable=False, server_default=false()),
     # Seconds since 1970, UTC.
     Column("due_at", Float, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("queued_at", Float),
     Column("started_at", Float),
     Column("finished_at", Float),
     Column("problem", JSON(none_as_null=True)),

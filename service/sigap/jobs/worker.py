@@ -9,10 +9,11 @@ import structlog
 
 from sigap.core.errors import DatabaseUnavailable, StorageFull
 from sigap.jobs.changes import Changes
+from sigap.jobs.ended import Ended
 from sigap.jobs.lease import Lease
 from sigap.jobs.leases import Leases
 from sigap.jobs.memory import Memory
-from sigap.jobs.run import Ended, GaveWay, Means, Run
+from sigap.jobs.run import GaveWay, Means, Run
 
 _LOOK_AGAIN_S = 0.5
 _logger = structlog.stdlib.get_logger("sigap.jobs")
