@@ -8,8 +8,9 @@ SHELL := bash
 BIN := .venv/bin
 STAMP := .venv/installed
 # What the tests use beside Python, as program:package: curl runs the commands of README.md as they stand there, the tests
-# start a PostgreSQL of their own (Debian keeps its programs off PATH).
-SYSTEM_PROGRAMS := curl:curl initdb:postgresql
+# start a PostgreSQL of their own (Debian keeps its programs off PATH), an Orthanc as the PACS, DCMTK sends and receives, and
+# dciodvfy of dicom3tools judges what we write.
+SYSTEM_PROGRAMS := curl:curl initdb:postgresql openssl:openssl Orthanc:orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 setup-system: ## Install the system packages that the tests use (root on Debian; elsewhere: say which)
-	@PATH="$$PATH$$(printf ':%s' /usr/lib/postgresql/*/bin)"; \
+	@PATH="$$PATH:/usr/sbin$$(printf ':%s' /usr/lib/postgresql/*/bin)"; \
 	missing=$$(for name in $(SYSTEM_PROGRAMS); do command -v $${name%:*} > /dev/null || echo $${name#*:}; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \

@@ -12,10 +12,12 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import toy
+from certificates import certificates
 from office import Office, opened_office
+from orthanc import orthanc, shared_orthanc
 from postgres import Postgres, database_url, postgres
 
-__all__ = ["ROOT", "database_url", "postgres"]
+__all__ = ["ROOT", "certificates", "database_url", "orthanc", "postgres", "shared_orthanc"]
 
 ROOT = Path(__file__).parent.parent
 

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="How long an ended job keeps its result, its upload and its record.",
     )
+    pacs: Path | None = Field(
+        None, description="TOML file that names DICOMweb servers, DIMSE peers, the receiver and its rules."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, at least.")
 
     @field_validator("log_level", mode="before")
@@ -96,10 +99,10 @@ class Settings(BaseSettings):
     def _lower(cls, level: object) -> object:
         return level.lower() if isinstance(level, str) else level
 
-    @field_validator("data", "models")
+    @field_validator("data", "models", "pacs")
     @classmethod
-    def _expand_home(cls, path: Path) -> Path:
-        return path.expanduser()
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
 
     @field_validator("database_url")
     @classmethod

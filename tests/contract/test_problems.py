@@ -207,6 +207,9 @@ def test_every_error_class_is_in_the_suite() -> None:
         errors.EngineUnavailable,
         errors.QueueFull,
         errors.StorageFull,
+        # Of the PACS: test_dicomweb_api.
+        errors.PacsUnavailable,
+        errors.PacsRefused,
         errors.DatabaseUnavailable,
         errors.DatabaseTooNew,
         errors.UnknownJob,

@@ -13,7 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from sigap.core.errors import BadParameter, DatabaseUnavailable, EngineUnavailable, QueueFull, SigapError
+from sigap.core.errors import (
+    BadParameter,
+    DatabaseUnavailable,
+    EngineUnavailable,
+    PacsUnavailable,
+    QueueFull,
+    SigapError,
+)
 from sigap.jobs.problem import STATUSES as JOB_STATUSES
 from sigap.jobs.problem import TYPE_PREFIX, describe, problem_document
 
@@ -123,4 +130,5 @@ def _sentence(fault: Any) -> str:
 def _retry_after(error: Exception) -> dict[str, str]:
     if isinstance(error, QueueFull):
         return {"Retry-After": str(error.retry_after_s)}
-    return {"Retry-After": str(_RETRY_AFTER_S)} if isinstance(error, (EngineUnavailable, DatabaseUnavailable)) else {}
+    passing = (EngineUnavailable, DatabaseUnavailable, PacsUnavailable)
+    return {"Retry-After": str(_RETRY_AFTER_S)} if isinstance(error, passing) else {}

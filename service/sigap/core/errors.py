@@ -13,6 +13,8 @@
     ├── EngineUnavailable         the engine cannot answer now
     ├── QueueFull                 too much work is waiting
     ├── StorageFull               no room on disk for what was sent
+    ├── PacsUnavailable           the PACS is away, answers half, or not as a PACS
+    ├── PacsRefused               the PACS did not take what was sent to it
     ├── DatabaseUnavailable       the job store cannot be reached
     │   └── DatabaseTooNew        it was written by a newer version
     ├── UnknownJob                no job of that id, or erased
@@ -103,6 +105,18 @@ class EngineUnavailable(SigapError):
     """The engine cannot answer now; the same request may succeed later."""
 
     slug = "engine-unavailable"
+
+
+class PacsUnavailable(SigapError):
+    """The PACS is away, slow, answers half, or not as a PACS does; the same request may succeed later."""
+
+    slug = "pacs-unavailable"
+
+
+class PacsRefused(SigapError):
+    """The PACS has answered, and did not take what was sent to it."""
+
+    slug = "pacs-refused"
 
 
 class QueueFull(SigapError):

@@ -100,11 +100,15 @@ class Upload:
 
 
 class IncomingFile:
-    """One file while its bytes arrive."""
+    """One file while its bytes arrive.
+
+    Attributes:
+        path: where they lie.
+    """
 
     def __init__(self, upload: Upload, path: Path, name: str) -> None:
         self._upload = upload
-        self._path = path
+        self.path = path
         self._name = name
         self._file = path.open("wb", buffering=0)
         self._digest = hashlib.sha256()
@@ -126,7 +130,7 @@ class IncomingFile:
     def complete(self) -> None:
         """Close the file and count it among the upload's."""
         self.close()
-        self._upload.keep(self._path, self._name, self._digest.hexdigest())
+        self._upload.keep(self.path, self._name, self._digest.hexdigest())
 
     def close(self) -> None:
         self._file.close()

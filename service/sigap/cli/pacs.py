@@ -1,0 +1,140 @@
+"""`sigap pacs`: whether the PACS answers, a series out of it, files into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sigap.cli import terminal
+from sigap.core.errors import SigapError
+
+if TYPE_CHECKING:
+    from sigap.dicomnet.configuration import Pacs
+    from sigap.settings import Settings
+
+NAME = "pacs"
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Talk to the PACS: echo, pull, push. Whom it may talk to stands in the file that SIGAP_PACS names.",
+    epilog="[bold]sigap pacs COMMAND --help[/bold] explains a command by example.",
+)
+
+Uid = Annotated[str, typer.Argument(metavar="STUDY_UID", help="Study Instance UID.")]
+SeriesUid = Annotated[
+    str | None, typer.Option(metavar="UID", help="This series; else the one axial CT of the study.", show_default=False)
+]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sources and peers; none: all of them.")]
+Inputs = Annotated[list[Path], typer.Argument(metavar="PATH...", exists=True, help="DICOM files, or folders of them.")]
+
+
+@app.command(
+    "echo",
+    epilog="""[bold]Examples[/bold]
+
+[cyan]sigap pacs echo[/cyan]
+    every source and peer
+
+[cyan]sigap pacs echo archive[/cyan]""",
+)
+def echo(names: Names = None) -> None:
+    """Find out who answers: C-ECHO to a peer, a query to a DICOMweb server."""
+    from sigap.dicomnet import destinations
+
+    has_failed = False
+    with configured() as (_, pacs):
+        for name in names or sorted([*pacs.sources, *pacs.peers]):
+            try:
+                destinations.echo(destinations.destination(pacs, name))
+            except SigapError as error:
+                terminal.complain(f"{name}: {error.message}")
+                has_failed = True
+            else:
+                typer.echo(f"{name} answers")
+    if has_failed:
+        raise typer.Exit(terminal.FAILED)
+
+
+@app.command(
+    "pull",
+    epilog="""[bold]Examples[/bold]
+
+[cyan]sigap pacs pull archive 1.2.840.113619.2.55.3 --out study[/cyan]
+    the one axial CT series of the study; of several, they are listed
+
+[cyan]sigap pacs pull archive 1.2.840.113619.2.55.3 --series-uid 1.2.840.113619.2.55.3.4 --out study[/cyan]""",
+)
+def pull(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of a DICOMweb server.")],
+    study_uid: Uid,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the files.", show_default=False)],
+    series_uid: SeriesUid = None,
+) -> None:
+    """Fetch a CT series whole, or not at all."""
+    from sigap.cli.pulled import folder_sink
+    from sigap.dicomnet import destinations
+    from sigap.dicomnet.dicomweb import DicomWeb
+    from sigap.dicomnet.pull import UID, choose_series, pull_series
+
+    for uid in filter(None, (study_uid, series_uid)):
+        if not UID.fullmatch(uid):
+            terminal.refuse_usage(f"{uid} is no UID: digits and dots, at most 64 characters.")
+    if out.exists():
+        terminal.refuse_usage(f"{out} is there already; name a new folder.")
+    with configured() as (settings, pacs):
+        with DicomWeb(destinations.source(pacs, source)) as client, folder_sink(out) as sink:
+            series = choose_series(client, study_uid, series_uid)
+            count = pull_series(
+                client, study_uid, series, sink, limits=settings.limits, limit_bytes=settings.max_upload_bytes
+            )
+        typer.echo(f"{count} {'file' if count == 1 else 'files'} of series {series.uid} in {out}")
+
+
+@app.command(
+    "push",
+    epilog="""[bold]Examples[/bold]
+
+[cyan]sigap pacs push archive result/seg.dcm result/sr.dcm[/cyan]
+
+[cyan]sigap pacs push archive study[/cyan]
+    all files of a folder""",
+)
+def push(
+    destination: Annotated[str, typer.Argument(metavar="NAME", help="A source (STOW-RS) or a peer (C-STORE).")],
+    inputs: Inputs,
+) -> None:
+    """Store DICOM files in the PACS."""
+    from sigap.dicomnet import destinations
+    from sigap.dicomnet.dimse import instance_uid
+
+    paths = [file for path in inputs for file in (_files(path) if path.is_dir() else [path])]
+    if not paths:
+        terminal.refuse_usage("There are no files.")
+    with configured() as (_, pacs):
+        target = destinations.destination(pacs, destination)
+        uids = [instance_uid(path) for path in paths]
+        destinations.check_stored(destinations.send(target, paths), uids)
+        typer.echo(f"{destination} has taken {len(paths)} {'file' if len(paths) == 1 else 'files'}")
+
+
+@contextmanager
+def configured() -> Iterator[tuple[Settings, Pacs]]:
+    """The settings and the PACS file; our own errors end the command in a sentence."""
+    from sigap.dicomnet.configuration import PacsFileError, read_pacs
+
+    settings = terminal.read_settings()
+    if settings.pacs is None:
+        terminal.refuse_usage("SIGAP_PACS names no file, so there is no PACS to talk to. See docs/pacs.md.")
+    try:
+        pacs = read_pacs(settings.pacs)
+    except PacsFileError as error:
+        terminal.refuse_usage(f"SIGAP_PACS: {error}")
+    with terminal.plain_errors():
+        yield settings, pacs
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
