@@ -61,6 +61,7 @@ def run(
     limits: Limits = Limits(),
     sha256: str | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
+    accept: Callable[[Study], None] = lambda _: None,
 ) -> Result:
     """Decode, segment and measure one study.
 
@@ -74,6 +75,7 @@ def run(
         sha256: of `files`, where the caller already knows it.
         progress: told before each stage and after each batch; what it raises (`Cancelled`, `DeadlineExceeded`) ends
             the run.
+        accept: looks at the decoded study before the model does; what it raises ends the run too.
 
     Raises:
         SigapError: see core.errors.
@@ -90,6 +92,7 @@ def run(
             sha256=sha256,
             check=lambda: progress(Progress("decode", 0, 0)),
         )
+    accept(study)
     volume, contract, total = study.volume, model.contract, study.volume.grid.shape[0]
 
     def reach(stage: Stage, slices_done: int = total) -> None:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from conftest import ROOT
 from fakes import FakeEngine, FakePipeline
-from phantoms.nifti import nifti_bytes
+from phantoms.dicom import write_series
+from phantoms.zips import zipped
 from serving import serving
 from sigap.api.app import create_app
 from sigap.api.problems import STATUSES
@@ -164,11 +165,17 @@ def toy_client(toy_repository: Path, tmp_path_factory: pytest.TempPathFactory) -
     engine.close()
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Of the kind that allows every format."""
+    paths = write_series(tmp_path_factory.mktemp("series"), np.full((4, 12, 12), 50, np.int16))
+    return zipped({path.name: path.read_bytes() for path in paths})
+
+
 @SCHEMA.include(path_regex="job_id").parametrize()
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_it_does_so_for_a_job_that_is_there(toy_client: httpx.Client, case: schemathesis.Case) -> None:
-    voxels = np.full((12, 12, 4), 50, np.int16)
-    response = toy_client.post("/segment/toy", files={"files": ("a", nifti_bytes(voxels, np.eye(4)))})
+def test_it_does_so_for_a_job_that_is_there(toy_client: httpx.Client, study: bytes, case: schemathesis.Case) -> None:
+    response = toy_client.post("/segment/toy", files={"files": ("a", study)})
     assert response.status_code == 200
     case.path_parameters["job_id"] = response.headers["content-location"].split("/")[2]
     case.call_and_validate(base_url=str(toy_client.base_url))

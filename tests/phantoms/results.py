@@ -10,13 +10,17 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import CTImageStorage
 
 from sigap.core.contract import Code, Contract, Label, Model, Step
 from sigap.core.grid import Grid, Orientation
 from sigap.core.measurement import Hounsfield, LabelMeasure, Lesion, Measurements
 from sigap.core.result import Result
 from sigap.core.segmentation import Segmentation
-from sigap.core.study import NiftiFrame, Origin, Study, Volume
+from sigap.core.study import DicomSlice, DicomSource, NiftiFrame, Origin, Study, Volume
 from sigap.core.verdict import GeometryVerdict
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -169,9 +173,30 @@ def picture_grid(
 def origin(kind: str, slices: int, nifti: StoredNifti | None = None) -> Origin:
     if kind == "dicom":
         uids = tuple(f"1.2.826.0.1.{index}" for index in range(slices))
-        return Origin("dicom", "c" * 64, study_uid="1.2.826.0.2", series_uid="1.2.826.0.3", sop_instance_uids=uids)
+        return Origin(
+            "dicom",
+            "c" * 64,
+            study_uid="1.2.826.0.2",
+            series_uid="1.2.826.0.3",
+            sop_instance_uids=uids,
+            dicom=DicomSource(
+                header(), "1.2.826.0.4", 2.5, tuple(DicomSlice(CTImageStorage, uid, None) for uid in uids)
+            ),
+        )
     frame = None if nifti is None else NiftiFrame(nifti.header.binaryblock, nifti.axes)
     return Origin(kind, "c" * 64, nifti=frame)  # type: ignore[arg-type]  # the caller names one of the four kinds
+
+
+def header(**attributes: Any) -> bytes:
+    """A source's patient and study as decoding keeps them."""
+    dataset = Dataset()
+    known = {"PatientName": "Phantom^Sigap", "PatientID": "PHANTOM-1", "StudyInstanceUID": "1.2.826.0.2"}
+    for keyword, value in (known | attributes).items():
+        setattr(dataset, keyword, value)
+    encoded = DicomBytesIO()
+    encoded.is_implicit_VR, encoded.is_little_endian = False, True
+    write_dataset(encoded, dataset)
+    return encoded.getvalue()
 
 
 def measured(labelmap: NDArray[np.uint8], model: Model, grid: Grid) -> Measurements:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phantoms.results import dicom_grid, result_of, small_labelmap
+from phantoms.results import dicom_grid, picture_grid, result_of, small_labelmap
 from sigap.encoders.formats import FORMATS
 
 CONTRACT = {
@@ -19,6 +19,7 @@ CONTRACT = {
     "png": ("image/png", "overlay.png"),
     "coco": ("application/vnd.sigap.coco+json", "coco.json"),
     "zip": ("application/zip", "sigap.zip"),
+    "seg": ("application/dicom", "seg.dcm"),
 }
 
 
@@ -83,7 +84,18 @@ def test_no_format_copies_the_volume(tmp_path: Path, name: str) -> None:
     assert peak_bytes < 0.3 * labelmap.size * 2
 
 
-@pytest.mark.parametrize("name", ["nifti", "png", "coco", "zip"])
+def test_a_zip_leaves_out_what_the_input_does_not_allow_and_lists_it(tmp_path: Path) -> None:
+    picture = result_of(np.ones((1, 5, 6), np.uint8), kind="png", grid=picture_grid(5, 6))
+    FORMATS["zip"].write(picture, tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as opened:
+        assert sorted(opened.namelist()) == ["coco.json", "left-out.json", "mask.nii.gz", "overlay.png", "report.json"]
+        listed = json.loads(opened.read("left-out.json"))
+    assert listed["schema"] == "sigap.left-out/1"
+    assert {entry["format"] for entry in listed["left_out"]} == {"seg"}
+    assert all("DICOM" in entry["reason"] for entry in listed["left_out"])
+
+
+@pytest.mark.parametrize("name", ["nifti", "png", "coco", "seg", "zip"])
 def test_a_labelmap_that_does_not_fit_is_never_written(tmp_path: Path, name: str) -> None:
     other_shape = result_of(small_labelmap(), grid=dicom_grid((4, 6, 5)))
     unknown_label = result_of(small_labelmap() * np.uint8(2))

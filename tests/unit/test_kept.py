@@ -22,7 +22,7 @@ from phantoms.nifti import gzipped, nifti_bytes
 from phantoms.pictures import encoded
 from phantoms.results import picture_grid, result_of, small_labelmap
 from sigap import pipeline
-from sigap.core.errors import KeptUnreadable
+from sigap.core.errors import FormatNotForInput, KeptUnreadable
 from sigap.core.result import Result
 from sigap.core.segmentation import Dropped, Notice, Segmentation
 from sigap.core.study import DecodeOptions, InputFile, Limits
@@ -99,6 +99,10 @@ def answered(request: pytest.FixtureRequest, engine: TorchScriptEngine, tmp_path
 def encodings(result: Result, folder: Path) -> dict[str, bytes]:
     written = {}
     for name, answer in FORMATS.items():
+        try:
+            answer.check(result.study)
+        except FormatNotForInput:
+            continue
         answer.write(result, folder / answer.filename)
         written[name] = (folder / answer.filename).read_bytes()
     return written

@@ -16,7 +16,8 @@ def test_a_format_is_chosen_by_name_whatever_accept_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_format_is_chosen_by_its_media_type(name: str) -> None:
-    assert choose(None, FORMATS[name].media_type) == name
+    first = next(other for other in FORMATS.values() if other.media_type == FORMATS[name].media_type)
+    assert choose(None, FORMATS[name].media_type) == first.name
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,7 @@ def test_nothing_matching_is_refused(accept: str) -> None:
         choose(None, accept)
 
 
-@pytest.mark.parametrize(
-    ("asked", "accept"), [("seg", None), ("stl", None), (None, "application/dicom"), (None, "model/stl")]
-)
+@pytest.mark.parametrize(("asked", "accept"), [("sr", None), ("stl", None), (None, "model/stl")])
 def test_what_comes_later_is_said_to_come_later(asked: str | None, accept: str | None) -> None:
     with pytest.raises(NotAcceptable, match="later version"):
         choose(asked, accept)

@@ -70,7 +70,8 @@ _COCO_EXAMPLE: _Json = {
 _WORDS: dict[str, str] = {
     "nifti": "A gzipped NIfTI labelmap with the input's affine: 0 background, then the labels in their order.",
     "png": "Contours on the slice; of a volume a contact sheet of its key slices. The patient's right is on the left.",
-    "zip": "report.json, mask.nii.gz, overlay.png and coco.json.",
+    "zip": "All files under the command line's names; left-out.json lists what the input does not allow.",
+    "seg": "DICOM input only. By `Accept` alone the DICOM Segmentation.",
 }
 
 
@@ -90,7 +91,7 @@ def answer_content(name: str) -> _Json:
 _PROBLEMS: dict[int, tuple[str, str, str]] = {
     400: ("malformed-multipart", "Malformed multipart form", "The multipart form ends too early. Send it again."),
     404: ("unknown-task", "No such task", "There is no such task. This server has: hemorrhage, liver."),
-    406: ("not-acceptable", "No such format", "The format seg comes with a later version."),
+    406: ("not-acceptable", "No such format", "There is no such format. This one writes json (application/json), …"),
     408: ("upload-stalled", "The upload stopped", "Nothing has arrived for 60 seconds. Send the study again."),
     409: ("job-state", "The job's state forbids it", "The job has no result yet: ask again later."),
     413: ("upload-too-large", "Over a cap on bytes, members, pixels or memory", "The upload is larger than 2,048 MiB."),
@@ -155,6 +156,7 @@ ANSWER_RESPONSE: _Json = {
         "Content-Disposition": {"description": "A file name of our own.", "schema": {"type": "string"}},
         "Content-Location": {"description": "Where to fetch it again.", "schema": {"type": "string"}},
     },
-    "content": {encoding.media_type: answer_content(name) for name, encoding in FORMATS.items()},
+    # Where formats share a media type, the first is what it means.
+    "content": {encoding.media_type: answer_content(name) for name, encoding in reversed(list(FORMATS.items()))},
 }
 ALL_STATUSES = tuple(_PROBLEMS)

@@ -9,7 +9,7 @@ from sigap.encoders.formats import FORMATS, LATER
 
 DEFAULT = "json"
 # Of the formats that come with a later version.
-_LATER_MEDIA_TYPES = ("application/dicom", "model/stl")
+_LATER_MEDIA_TYPES = ("model/stl",)
 
 
 @dataclass(frozen=True)

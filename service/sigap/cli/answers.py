@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sigap.core.result import Result
+from sigap.core.study import Study
 from sigap.encoders.formats import FORMATS, Format
 
 _REPORT = "json"
@@ -18,6 +19,12 @@ _REPORT = "json"
 def holds_answer(folder: Path) -> bool:
     """Whether any file of an answer lies there, of whatever task and formats."""
     return any((folder / answer.filename).exists() for answer in FORMATS.values())
+
+
+def check_formats(study: Study, formats: Sequence[str]) -> None:
+    """Raise `FormatNotForInput` where one of the formats cannot be made of this study."""
+    for name in formats:
+        FORMATS[name].check(study)
 
 
 def write_answer(result: Result, formats: Sequence[str], folder: Path) -> None:
@@ -43,9 +50,10 @@ def _encode(result: Result, answers: Sequence[Format], folder: Path) -> None:
     """The report comes last: its `encode` counts the others."""
     started = time.perf_counter()
     for answer in sorted(answers, key=lambda answer: answer.name == _REPORT):
-        spent_ms = (time.perf_counter() - started) * 1000
-        timings_ms = {**result.timings_ms, "encode": spent_ms}
-        answer.write(replace(result, timings_ms=timings_ms), folder / answer.filename)
+        for name, write in answer.files(result).items():
+            spent_ms = (time.perf_counter() - started) * 1000
+            timings_ms = {**result.timings_ms, "encode": spent_ms}
+            write(replace(result, timings_ms=timings_ms), folder / name)
 
 
 def _publish(partial: Path, folder: Path) -> None:

@@ -54,7 +54,7 @@ def command(
         Path, typer.Option(metavar="DIR", file_okay=False, help="Where the answers go; made if it is not there.")
     ],
     formats: Annotated[
-        str, typer.Option("--format", metavar="NAME,...", help="Which files to write, of json, nifti, png, coco.")
+        str, typer.Option("--format", metavar="NAME,...", help="Which files to write, of json, nifti, png, coco, seg.")
     ] = _DEFAULT_FORMATS,
     series_uid: options.SeriesUid = None,
     acquisition: options.Acquisition = None,
@@ -181,6 +181,7 @@ def _segment_one(plan: Plan, path: Path, folder: Path, engine: Engine, progress:
 
 def _run(plan: Plan, path: Path, engine: Engine, progress: Callable[[Progress], None]) -> Result:
     from sigap import pipeline
+    from sigap.cli.answers import check_formats
     from sigap.cli.inputs import collect
 
     with tempfile.TemporaryDirectory(prefix="sigap-") as workspace:
@@ -192,6 +193,7 @@ def _run(plan: Plan, path: Path, engine: Engine, progress: Callable[[Progress], 
             options=plan.options,
             limits=plan.limits,
             progress=progress,
+            accept=lambda study: check_formats(study, plan.formats),
         )
 
 

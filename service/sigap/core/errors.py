@@ -7,6 +7,7 @@
     │   ├── UnreadableInput       empty, truncated, unsafe, or of two kinds
     │   ├── BadParameter          an option that is unknown or makes no sense
     │   ├── KeyReused             an Idempotency-Key that names another request
+    │   ├── FormatNotForInput     a form of the answer that this input does not allow
     │   └── GeometryRefused       readable, but a number from it could not be trusted
     ├── UnknownTask               no model of that name
     ├── ModelError                a model folder that breaks the contract
@@ -76,6 +77,12 @@ class BadParameter(InputError):
     """An option that is unknown or makes no sense."""
 
     slug = "bad-parameter"
+
+
+class FormatNotForInput(InputError):
+    """A form of the answer that this input does not allow, such as DICOM SEG for a PNG."""
+
+    slug = "not-acceptable"
 
 
 class GeometryRefused(InputError):

@@ -68,6 +68,38 @@ class NiftiFrame:
 
 
 @dataclass(frozen=True)
+class DicomSlice:
+    """Which DICOM object holds a slice.
+
+    Attributes:
+        sop_class_uid, sop_instance_uid: None where the element is missing.
+        frame_number: of a multi-frame object, from 1; None: the object is one slice.
+    """
+
+    sop_class_uid: str | None
+    sop_instance_uid: str | None
+    frame_number: int | None
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """What a DICOM object made from a volume takes over from its slices, and how it refers to them.
+
+    Attributes:
+        header: who the patient is and what the study, of one of the slices: a data set in Explicit VR Little Endian
+            without file meta information, its texts in the bytes and the character set of the source.
+        frame_of_reference_uid: None where no slice names one.
+        thickness_mm: Slice Thickness; None where it is missing.
+        slices: one a slice, in the volume's order.
+    """
+
+    header: bytes
+    frame_of_reference_uid: str | None
+    thickness_mm: float | None
+    slices: tuple[DicomSlice, ...]
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where a volume came from; what the report's `input` says beside shape and spacing.
 
@@ -81,6 +113,7 @@ class Origin:
         body_part: Body Part Examined, if the tag is there and not empty.
         contrast_agent: Contrast/Bolus Agent, if the tag is there and not empty.
         nifti: NIfTI only.
+        dicom: DICOM only, of a series that was accepted.
     """
 
     kind: Kind
@@ -92,6 +125,7 @@ class Origin:
     body_part: str | None = None
     contrast_agent: str | None = None
     nifti: NiftiFrame | None = None
+    dicom: DicomSource | None = None
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,20 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sigap.core.result import Result
+from sigap.core.study import Study
 from sigap.encoders.archive import write_archive
 from sigap.encoders.coco import write_coco
+from sigap.encoders.dicom.seg import write_seg
+from sigap.encoders.dicom.source import check_source
 from sigap.encoders.nifti import write_nifti
 from sigap.encoders.overlay import write_overlay
 from sigap.encoders.report import write_report
 
 Writer = Callable[[Result, Path], None]
+
+
+def _any_input(_: Study) -> None:
+    """Most forms can be made of every input."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +34,43 @@ class Format:
         media_type: in `Accept` and `Content-Type`.
         filename: what the command line and the zip call it.
         write: writes a result to a path, whose folder must exist; a file there is overwritten.
+        check: raises `FormatNotForInput` for an input that does not allow it; so does `write`.
     """
 
     name: str
     media_type: str
     filename: str
     write: Writer
+    check: Callable[[Study], None] = _any_input
+
+    def files(self, result: Result) -> Mapping[str, Writer]:
+        """The files that the command line and the zip write, by name.
+
+        Raises:
+            FormatNotForInput: see `check`.
+        """
+        self.check(result.study)
+        return {self.filename: self.write}
 
 
 # In the zip the report comes last, so that its timings count the others.
-_MASKS = (
+_OTHERS = (
     Format("nifti", "application/x-nifti", "mask.nii.gz", write_nifti),
     Format("png", "image/png", "overlay.png", write_overlay),
     Format("coco", "application/vnd.sigap.coco+json", "coco.json", write_coco),
 )
 _REPORT = Format("json", "application/json", "report.json", write_report)
-_MEMBERS = {answer.filename: answer.write for answer in (*_MASKS, _REPORT)}
-_ZIP = Format("zip", "application/zip", "sigap.zip", partial(write_archive, members=_MEMBERS))
+# Where several share a media type, `Accept` means the first.
+_DICOM = (Format("seg", "application/dicom", "seg.dcm", write_seg, check_source),)
+_MEMBERS = (*_OTHERS, *_DICOM, _REPORT)
+_ZIP = Format(
+    "zip",
+    "application/zip",
+    "sigap.zip",
+    partial(write_archive, members={answer.name: answer.files for answer in _MEMBERS}),
+)
 
-LATER = ("seg", "sr", "rtstruct", "sc", "stl")
+LATER = ("sr", "rtstruct", "sc", "stl")
 """Promised by the contract, not written by this version."""
 
-FORMATS: Mapping[str, Format] = MappingProxyType({answer.name: answer for answer in (_REPORT, *_MASKS, _ZIP)})
+FORMATS: Mapping[str, Format] = MappingProxyType({answer.name: answer for answer in (_REPORT, *_OTHERS, _ZIP, *_DICOM)})

@@ -13,7 +13,7 @@ from typing import IO, Protocol
 import structlog
 from PIL import Image
 
-from sigap.core.errors import EngineUnavailable, KeptUnreadable, TooLarge
+from sigap.core.errors import EngineUnavailable, FormatNotForInput, KeptUnreadable, TooLarge
 from sigap.core.result import Result
 from sigap.core.study import Limits, Study
 from sigap.encoders.image import write_image
@@ -107,6 +107,8 @@ class Answers:
         for encoding in encodings:
             try:
                 answer = self._write(encoding, result, folder)
+            except FormatNotForInput:
+                continue
             except Exception:
                 # The result is good all the same; whoever wants this format meets the error when it is made for them.
                 _logger.exception("an answer could not be made")
@@ -142,6 +144,7 @@ class Answers:
             KeptUnreadable: the result is damaged.
             UnreadableInput: its upload is gone.
             EngineUnavailable: there was no memory for it within a minute.
+            FormatNotForInput: the upload does not allow this format.
         """
         return self._with_study(
             job, lambda study, folder: self._write(encoding, restore(self._result_folder(job), study), folder)

@@ -52,6 +52,11 @@ class Image:
         return is_ct_object and (self.modality or "CT").upper() == "CT"
 
     @property
+    def is_multiframe(self) -> bool:
+        """Whether a slice must be named by its frame's number too, as those of an enhanced object, even a lone one."""
+        return self.layout.frames > 1 or self.sop_class in tuple(CT_CLASSES)[1:]
+
+    @property
     def is_colour(self) -> bool:
         return self.layout.samples != 1 or not self.layout.photometric.startswith("MONOCHROME")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from sigap.core.errors import GeometryRefused, UnreadableInput
 from sigap.core.study import DecodeOptions, Ignored, InputFile, Limits, Origin, Study, Volume
 from sigap.core.verdict import GeometryVerdict, Reason
 from sigap.imaging.dicom.acquisitions import find_acquisitions, pick_acquisition, refuse_interleaved
 from sigap.imaging.dicom.agreement import check_agreement
+from sigap.imaging.dicom.carried import carry
 from sigap.imaging.dicom.choice import choose_series
 from sigap.imaging.dicom.duplicates import are_copies, drop_repeated_files, resolve_duplicates
 from sigap.imaging.dicom.frames import Frame
@@ -82,7 +84,8 @@ class _Reading:
         grid, findings = build_grid(placed)
         self._reasons += findings
         voxels = read_volume(placed.frames, self._limits, self._check)
-        return Study(Volume(voxels, is_hounsfield=True, grid=grid), self._origin(), self._verdict())
+        origin = replace(self._origin(), dicom=carry(self._frames, self._limits))
+        return Study(Volume(voxels, is_hounsfield=True, grid=grid), origin, self._verdict())
 
     def _headers(self, files: Sequence[InputFile]) -> list[Frame]:
         frames: list[Frame] = []

@@ -1,0 +1,1 @@
+"""DICOM objects that a PACS keeps beside the images they are about."""
