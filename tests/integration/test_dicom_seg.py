@@ -14,23 +14,9 @@ from dicom_programs import faults, run
 from phantoms import dicom as phantom
 from phantoms import sources
 from phantoms.results import header, hemorrhage_model, liver_model, result_of, small_labelmap
+from phantoms.sources import made_about, written
 from sigap.core.errors import FormatNotForInput
 from sigap.core.result import Result
-from sigap.encoders.formats import FORMATS
-
-
-def written(result: Result, folder: Path, name: str = "seg") -> Path:
-    path = folder / FORMATS[name].filename
-    FORMATS[name].write(result, path)
-    return path
-
-
-def made_about(source: str, folder: Path, *, is_empty: bool = False) -> Result:
-    sources.SOURCES[source](folder / "source")
-    study = sources.read(folder / "source")
-    shape = study.volume.grid.shape
-    labelmap = sources.mask(sources.SHAPE)[2 : 2 + shape[0]] if shape[0] == 1 else sources.mask(shape)
-    return sources.result_on(study, np.zeros_like(labelmap) if is_empty else labelmap)
 
 
 def read_back(path: Path, result: Result) -> np.ndarray:

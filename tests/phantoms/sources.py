@@ -17,6 +17,7 @@ from sigap.core.contract import Model
 from sigap.core.result import Result
 from sigap.core.segmentation import Segmentation
 from sigap.core.study import InputFile, Study
+from sigap.encoders.formats import FORMATS
 from sigap.imaging import dicom, measure
 
 SHAPE = (7, 33, 41)
@@ -121,3 +122,19 @@ SOURCES: dict[str, Writer] = {
         per_slice=lambda _: {"BodyPartExamined": "ABDOMEN", "PatientSex": "O", "PatientAge": "050Y"}
     ),
 }
+
+
+def made_about(source: str, folder: Path, *, is_empty: bool = False) -> Result:
+    """A result about one of the `SOURCES`, which is written into the folder first."""
+    SOURCES[source](folder / "source")
+    study = read(folder / "source")
+    count = study.volume.grid.shape[0]
+    labelmap = mask()[2:3] if count == 1 else mask()
+    return result_on(study, np.zeros_like(labelmap) if is_empty else labelmap)
+
+
+def written(result: Result, folder: Path, name: str = "seg") -> Path:
+    """One format of a result as a file."""
+    path = folder / FORMATS[name].filename
+    FORMATS[name].write(result, path)
+    return path

@@ -20,6 +20,7 @@ CONTRACT = {
     "coco": ("application/vnd.sigap.coco+json", "coco.json"),
     "zip": ("application/zip", "sigap.zip"),
     "seg": ("application/dicom", "seg.dcm"),
+    "sr": ("application/dicom", "sr.dcm"),
 }
 
 
@@ -91,11 +92,11 @@ def test_a_zip_leaves_out_what_the_input_does_not_allow_and_lists_it(tmp_path: P
         assert sorted(opened.namelist()) == ["coco.json", "left-out.json", "mask.nii.gz", "overlay.png", "report.json"]
         listed = json.loads(opened.read("left-out.json"))
     assert listed["schema"] == "sigap.left-out/1"
-    assert {entry["format"] for entry in listed["left_out"]} == {"seg"}
+    assert {entry["format"] for entry in listed["left_out"]} == {"seg", "sr"}
     assert all("DICOM" in entry["reason"] for entry in listed["left_out"])
 
 
-@pytest.mark.parametrize("name", ["nifti", "png", "coco", "seg", "zip"])
+@pytest.mark.parametrize("name", ["nifti", "png", "coco", "seg", "sr", "zip"])
 def test_a_labelmap_that_does_not_fit_is_never_written(tmp_path: Path, name: str) -> None:
     other_shape = result_of(small_labelmap(), grid=dicom_grid((4, 6, 5)))
     unknown_label = result_of(small_labelmap() * np.uint8(2))

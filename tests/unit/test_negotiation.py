@@ -63,7 +63,7 @@ def test_nothing_matching_is_refused(accept: str) -> None:
         choose(None, accept)
 
 
-@pytest.mark.parametrize(("asked", "accept"), [("sr", None), ("stl", None), (None, "model/stl")])
+@pytest.mark.parametrize(("asked", "accept"), [("rtstruct", None), ("stl", None), (None, "model/stl")])
 def test_what_comes_later_is_said_to_come_later(asked: str | None, accept: str | None) -> None:
     with pytest.raises(NotAcceptable, match="later version"):
         choose(asked, accept)

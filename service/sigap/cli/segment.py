@@ -54,7 +54,8 @@ def command(
         Path, typer.Option(metavar="DIR", file_okay=False, help="Where the answers go; made if it is not there.")
     ],
     formats: Annotated[
-        str, typer.Option("--format", metavar="NAME,...", help="Which files to write, of json, nifti, png, coco, seg.")
+        str,
+        typer.Option("--format", metavar="NAME,...", help="Which files to write, of json, nifti, png, coco, seg, sr."),
     ] = _DEFAULT_FORMATS,
     series_uid: options.SeriesUid = None,
     acquisition: options.Acquisition = None,

@@ -14,6 +14,7 @@ from sigap.encoders.archive import write_archive
 from sigap.encoders.coco import write_coco
 from sigap.encoders.dicom.seg import write_seg
 from sigap.encoders.dicom.source import check_source
+from sigap.encoders.dicom.sr import write_sr
 from sigap.encoders.nifti import write_nifti
 from sigap.encoders.overlay import write_overlay
 from sigap.encoders.report import write_report
@@ -61,7 +62,10 @@ _OTHERS = (
 )
 _REPORT = Format("json", "application/json", "report.json", write_report)
 # Where several share a media type, `Accept` means the first.
-_DICOM = (Format("seg", "application/dicom", "seg.dcm", write_seg, check_source),)
+_DICOM = (
+    Format("seg", "application/dicom", "seg.dcm", write_seg, check_source),
+    Format("sr", "application/dicom", "sr.dcm", write_sr, check_source),
+)
 _MEMBERS = (*_OTHERS, *_DICOM, _REPORT)
 _ZIP = Format(
     "zip",
@@ -70,7 +74,7 @@ _ZIP = Format(
     partial(write_archive, members={answer.name: answer.files for answer in _MEMBERS}),
 )
 
-LATER = ("sr", "rtstruct", "sc", "stl")
+LATER = ("rtstruct", "sc", "stl")
 """Promised by the contract, not written by this version."""
 
 FORMATS: Mapping[str, Format] = MappingProxyType({answer.name: answer for answer in (_REPORT, *_OTHERS, _ZIP, *_DICOM)})

@@ -69,7 +69,7 @@ def _segmentation(result: Result) -> Dataset:
     dataset.ContentCreatorName = None
     dataset.SegmentationType = "BINARY"
     dataset.SegmentsOverlap = "YES" if any(label.parent for label in contract.labels) else "NO"
-    dataset.SegmentSequence = [_segment(result, number, label) for number, label in enumerate(contract.labels, 1)]
+    dataset.SegmentSequence = [_segment(result, uids, number, label) for number, label in enumerate(contract.labels, 1)]
     _, dataset.Rows, dataset.Columns = result.study.volume.grid.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 1, 0
@@ -77,7 +77,7 @@ def _segmentation(result: Result) -> Dataset:
     return dataset
 
 
-def _segment(result: Result, number: int, label: Label) -> Dataset:
+def _segment(result: Result, uids: Uids, number: int, label: Label) -> Dataset:
     """What a segment is, what found it, how it is best shown (Segment Description Macro, PS3.3 C.8.20.4)."""
     place = region(label)
     return SegmentDescription(
@@ -87,6 +87,8 @@ def _segment(result: Result, number: int, label: Label) -> Dataset:
         segmented_property_type=kind(label),
         algorithm_type="AUTOMATIC",
         algorithm_identification=algorithm(result),
+        tracking_id=plain(label.name),
+        tracking_uid=uids.of("tracking", label.name),
         anatomic_regions=None if place is None else [place],
         display_color=CIELabColor.from_rgb(*label.colour),
     )

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pydicom.uid import UID
 
 from sigap import __version__
+from sigap.core.contract import Model
 from sigap.core.result import Result
 from sigap.core.study import Origin
 from sigap.encoders.labels import labelmap_of
@@ -56,6 +57,11 @@ class Uids:
 def frame_of_reference(origin: Origin) -> UID:
     """A name for the frame of reference of a series that names none: the same for all that is made from the series."""
     return _derived(b"frame of reference", origin.study_uid, origin.series_uid)
+
+
+def device(model: Model) -> UID:
+    """A name for this software with one model's weights, whatever it is used on."""
+    return _derived(b"device", model.sha256)
 
 
 def _derived(seed: bytes, *names: object) -> UID:
