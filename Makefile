@@ -3,14 +3,15 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-system run test check format bench chaos pin clean
+.PHONY: help setup setup-system run test check format page bench chaos pin clean
 
 BIN := .venv/bin
 STAMP := .venv/installed
 # What the tests use beside Python, as program:package: curl runs the commands of README.md as they stand there, the tests
-# start a PostgreSQL of their own (Debian keeps its programs off PATH), an Orthanc as the PACS, DCMTK sends and receives, and
-# dciodvfy of dicom3tools judges what we write.
-SYSTEM_PROGRAMS := curl:curl initdb:postgresql openssl:openssl Orthanc:orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools
+# start a PostgreSQL of their own (Debian keeps its programs off PATH), an Orthanc as the PACS, DCMTK sends and receives,
+# dciodvfy of dicom3tools judges what we write, Chromium shows the page, and Node builds it once more.
+SYSTEM_PROGRAMS := curl:curl initdb:postgresql openssl:openssl Orthanc:orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools \
+	chromium:chromium node:nodejs npm:npm
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+page: ## Build the page of service/web into the package, with Node 20.19 or newer; what it writes is checked in
+	cd service/web && npm ci && npm run build
+
 bench: setup ## Measure speed and memory; writes docs/benchmarks.md
 	PYTHONPATH=tests $(BIN)/python benchmarks/run.py
 
@@ -63,5 +67,5 @@ pin: setup ## Write constraints.txt anew from what .venv holds
 	@mv .venv/constraints.txt constraints.txt
 
 clean: ## Remove .venv, caches and what was built
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv service/web/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find service training tests benchmarks .ci -name __pycache__ -type d -prune -exec rm -rf {} +

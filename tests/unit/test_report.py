@@ -85,6 +85,7 @@ def test_a_series_is_told_to_the_last_field() -> None:
         "kind": "dicom",
         "shape": [4, 5, 6],
         "spacing_mm": [2.5, 0.8, 0.7],
+        "axes": ["S", "P", "L"],
         "sha256": "c" * 64,
         "study_uid": "1.2.826.0.2",
         "series_uid": "1.2.826.0.3",

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from sigap import pipeline
-from sigap.api import documentation, information, jobs, segment
+from sigap.api import documentation, information, jobs, page, segment
 from sigap.api.exchange import Exchange
 from sigap.api.gateway import Gateway
 from sigap.api.manners import Manners
@@ -50,7 +50,7 @@ def create_app(
     # A redirect would build its address from the Host header, and FastAPI's own pages load from another host.
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gateway = gateway
-    routers = (segment.router, jobs.router, information.router, documentation.router)
+    routers = (segment.router, jobs.router, information.router, documentation.router, page.router)
     for router in routers:
         app.include_router(router)
     # An application's own list has its routers only, not their routes.

@@ -67,23 +67,6 @@ _START = """window.ui = SwaggerUIBundle({
   queryConfigEnabled: false,
 });
 """
-_HOME = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sigap</title>
-<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
-<h1>Sigap</h1>
-<p>A CT study goes in; masks, millilitres and a lesion table come out. Research use only: not a medical device.</p>
-<p>A page to drop a study on comes with a later version. Until then:</p>
-<pre>curl -F files=@study.zip http://127.0.0.1:8000/segment/liver</pre>
-<ul>
-<li><a href="docs">The API, to read and to try</a></li>
-<li><a href="models">The tasks and their models</a></li>
-<li><a href="health/ready">Is it ready?</a></li>
-</ul>
-</html>
-"""
 
 
 def describe(app: FastAPI, tasks: Sequence[str]) -> dict[str, Any]:
@@ -101,12 +84,6 @@ def describe(app: FastAPI, tasks: Sequence[str]) -> dict[str, Any]:
             if parameter["name"] == "task":
                 parameter["schema"]["enum"] = list(tasks)
     return description
-
-
-@router.get("/")
-async def home() -> Response:
-    """An honest page until there is a better one."""
-    return HTMLResponse(_HOME, headers={"Content-Security-Policy": _POLICY})
 
 
 @router.get("/openapi.json")

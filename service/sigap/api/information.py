@@ -1,6 +1,6 @@
 """What the server says about itself: tasks, version, health, metrics."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -12,6 +12,8 @@ from sigap.api.examples import problem_responses
 from sigap.api.gateway import Gateway
 from sigap.api.metrics import MEDIA_TYPE
 from sigap.core.contract import Contract, Label, Model
+from sigap.core.study import Kind
+from sigap.encoders.formats import FORMATS, Format
 
 router = APIRouter(tags=["information"], responses=problem_responses(500))
 
@@ -110,10 +112,36 @@ def _meaning(contract: Contract) -> dict[str, Any]:
     }
 
 
+class FormatEntry(BaseModel):
+    """A form that an answer can be asked for in."""
+
+    name: str = Field(description="In `format=`.")
+    media_type: str
+    filename: str
+    inputs: list[Kind] = Field(description="Kinds of input that it can be made of; of others it is 406.")
+    is_per_label: bool = Field(description="Whether it is of one label, which `label=` names.")
+
+    @classmethod
+    def of(cls, encoding: Format) -> "FormatEntry":
+        is_dicom = encoding.media_type == "application/dicom" or encoding.name == "sc"
+        return cls(
+            name=encoding.name,
+            media_type=encoding.media_type,
+            filename=encoding.filename,
+            inputs=["dicom"] if is_dicom else list(get_args(Kind)),
+            is_per_label=encoding.name == "stl",
+        )
+
+
 class Models(BaseModel):
-    """All tasks of this server."""
+    """All tasks of this server, and the forms of its answers."""
 
     models: list[ModelEntry]
+    formats: list[FormatEntry]
+
+    @classmethod
+    def of(cls, entries: list[ModelEntry]) -> "Models":
+        return cls(models=entries, formats=[FormatEntry.of(encoding) for encoding in FORMATS.values()])
 
 
 class Version(BaseModel):
@@ -134,9 +162,7 @@ class Health(BaseModel):
 async def models(request: Request) -> Models:
     """Every task that `POST /segment/{task}` answers: labels, codes, window, thresholds, version and model card."""
     gateway: Gateway = request.app.state.gateway
-    return Models(
-        models=[ModelEntry.of(model, gateway.model_cards.get(model.name)) for model in gateway.engine.models()]
-    )
+    return Models.of([ModelEntry.of(model, gateway.model_cards.get(model.name)) for model in gateway.engine.models()])
 
 
 @router.get("/version", summary="The server's version")

@@ -76,11 +76,11 @@ def _describe(path: Path, wanted: DecodeOptions, limits: Limits) -> tuple[dict[s
             study = decode(collect(path), workspace=Path(workspace), options=wanted, limits=limits)
         except GeometryRefused as error:
             # A refused study has no volume: its shape and spacing are not known.
-            entry = error.origin and input_entry(error.origin, None, None)
+            entry = error.origin and input_entry(error.origin, None)
             return {"input": entry, "geometry": error.verdict.as_json()}, True
     grid = study.volume.grid
     return {
-        "input": input_entry(study.origin, grid.shape, grid.spacing_mm),
+        "input": input_entry(study.origin, grid),
         "geometry": study.geometry.as_json(),
     }, False
 

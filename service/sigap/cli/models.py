@@ -42,7 +42,7 @@ def _print_json(found: Sequence[Model], repository: Path) -> None:
     from sigap.api.information import ModelEntry, Models
 
     entries = [ModelEntry.of(model, model_card(repository, model)) for model in found]
-    typer.echo(Models(models=entries).model_dump_json(indent=1))
+    typer.echo(Models.of(entries).model_dump_json(indent=1))
 
 
 def _print_table(found: Sequence[Model]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Side = Literal["R", "L", "A", "P", "S", "I"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ class Orientation:
     def _flips(self) -> tuple[Any, ...]:
         steps = (self.flip_slices, self.flip_rows, self.flip_columns)
         return (..., *(slice(None, None, -1 if flip else 1) for flip in steps))
+
+    @property
+    def axes(self) -> tuple[Side, Side, Side]:
+        """The side that is nearest to where stored slices, rows and columns run."""
+        up: Side = "I" if self.flip_slices else "S"
+        down: Side = "A" if self.flip_rows else "P"
+        right: Side = "R" if self.flip_columns else "L"
+        return (up, right, down) if self.transpose else (up, down, right)
 
     def to_canonical(self, stored: NDArray[Any]) -> NDArray[Any]:
         """View `[…, slice, row, column]` as stored in canonical order (the flips are those of the transposed axes)."""
@@ -75,6 +85,11 @@ class Grid:
                 return float(np.linalg.norm(crossed))
         _, rows, columns = self.spacing_mm
         return None if rows is None or columns is None else rows * columns
+
+    @property
+    def axes(self) -> tuple[Side, Side, Side] | None:
+        """The patient's side towards which slices, rows and columns run, as stored; None where sides are unknown."""
+        return self.orientation.axes if self.is_oriented else None
 
     def world_lps_mm(self, index: tuple[float, float, float]) -> NDArray[np.float64] | None:
         """LPS position of a voxel index; a fractional slice lies between its neighbours. None without orientation."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sigap.core.grid import Grid
 from sigap.core.measurement import Hounsfield, LabelMeasure, Lesion
 from sigap.core.result import Result
 from sigap.core.study import Origin
@@ -39,7 +40,7 @@ def report(result: Result) -> dict[str, Any]:
         "task": result.model.name,
         "intended_use": "research",
         "model": {"name": result.model.name, "version": result.model.version, "sha256": result.model.sha256},
-        "input": input_entry(study.origin, study.volume.grid.shape, study.volume.grid.spacing_mm),
+        "input": input_entry(study.origin, study.volume.grid),
         "geometry": study.geometry.as_json(),
         "warnings": [{"code": notice.code, "message": notice.message} for notice in result.warnings],
         "finding": finding(result),
@@ -60,16 +61,13 @@ def timed(result: Result, *, encode_ms: float) -> Result:
     return replace(result, timings_ms={"total": total_ms, **spent_ms})
 
 
-def input_entry(
-    origin: Origin,
-    shape: tuple[int, int, int] | None,
-    spacing_mm: tuple[float | None, float | None, float | None] | None,
-) -> dict[str, Any]:
-    """The report's `input`; `sigap inspect` prints it too, without shape and spacing where the geometry was refused."""
+def input_entry(origin: Origin, grid: Grid | None) -> dict[str, Any]:
+    """The report's `input`; `sigap inspect` prints it too, without what a refused geometry does not tell."""
     return {
         "kind": origin.kind,
-        "shape": None if shape is None else list(shape),
-        "spacing_mm": None if spacing_mm is None else list(spacing_mm),
+        "shape": None if grid is None else list(grid.shape),
+        "spacing_mm": None if grid is None else list(grid.spacing_mm),
+        "axes": None if grid is None or grid.axes is None else list(grid.axes),
         "sha256": origin.sha256,
         "study_uid": origin.study_uid,
         "series_uid": origin.series_uid,

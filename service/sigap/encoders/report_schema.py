@@ -58,6 +58,10 @@ _INPUT = _object(
         "shape": _tuple(_known("integer", minimum=1), 3) | {"description": "Slices, rows, columns."},
         "spacing_mm": _tuple(_maybe("number"), 3)
         | {"description": "Of slices (median, along the normal), rows, columns."},
+        "axes": _nullable(
+            _tuple(_known("string", enum=["R", "L", "A", "P", "S", "I"]), 3),
+            "The patient's side nearest to where slices, rows and columns run, as stored; null where unknown.",
+        ),
         "sha256": _SHA256 | {"description": "Of the file; of several, that of their sorted SHA-256s."},
         "study_uid": _maybe("string", "DICOM only."),
         "series_uid": _maybe("string", "DICOM only."),

@@ -1,0 +1,63 @@
+"""What a person does on the page and sees there."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the page says of the crosshair."""
+
+    slice: int
+    row: int
+    column: int
+    label: int
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files on the page, as from a file manager."""
+    contents = [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in paths]
+    page.evaluate(
+        """async (contents) => {
+            const transfer = new DataTransfer();
+            for (const [name, encoded] of contents) {
+                const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+                transfer.items.add(new File([bytes], name));
+            }
+            document.querySelector("#drop").dispatchEvent(
+                new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        contents,
+    )
+    page.wait_for_selector("#chosen")
+
+
+def answered(page: Page) -> str:
+    """Wait for the answer and its mask; returns the job's id."""
+    page.wait_for_selector("canvas[data-shown=mask]")
+    page.wait_for_selector("#finding")
+    return str(page.evaluate("location.hash")).removeprefix("#job/")
+
+
+def shown_place(page: Page) -> Place:
+    said = page.evaluate("({...document.querySelector('#spot').dataset})")
+    return Place(**{name: int(said[name]) for name in ("slice", "row", "column", "label")})
+
+
+def scan_pixels(page: Page) -> NDArray[np.uint8]:
+    """(rows, columns, 3): the scan as it stands on the screen."""
+    # What is drawn now is seen with the next frame.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return np.asarray(Image.open(io.BytesIO(page.locator("#scan").screenshot())).convert("RGB"))
