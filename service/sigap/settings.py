@@ -10,10 +10,10 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sigap.core.study import Limits
@@ -48,7 +48,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Beyond loopback only with SIGAP_AUTH=off.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Beyond loopback only with keys, or with SIGAP_AUTH=off."
+    )
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     engine: Literal["torchscript"] = Field("torchscript", description="What runs the models: in this process.")
     models: Path = Field(
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
         description="`postgresql://user:password@host/name` for several gateways; unset: SQLite in SIGAP_DATA for one.",
     )
     auth: Literal["off"] | None = Field(
-        None, description="`off`: anybody who reaches the address may use it. Keys come with a later version."
+        None, description="`off`: no key is asked for; anybody who reaches the address may use it and sees all jobs."
     )
     max_upload_mb: int = Field(2048, ge=1, description="Largest request body, in MiB; a larger one gets 413.")
     memory_mb: int = Field(
@@ -92,6 +94,9 @@ class Settings(BaseSettings):
     pacs: Path | None = Field(
         None, description="TOML file that names DICOMweb servers, DIMSE peers, the receiver and its rules."
     )
+    audit_file: Path | None = Field(
+        None, description="Audit log: one JSON line for each use of a key is added to this file. Unset: none is kept."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, at least.")
 
     @field_validator("log_level", mode="before")
@@ -99,7 +104,7 @@ class Settings(BaseSettings):
     def _lower(cls, level: object) -> object:
         return level.lower() if isinstance(level, str) else level
 
-    @field_validator("data", "models", "pacs")
+    @field_validator("data", "models", "pacs", "audit_file")
     @classmethod
     def _expand_home(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -114,14 +119,13 @@ class Settings(BaseSettings):
             )
         return url
 
-    @model_validator(mode="after")
-    def _check_address(self) -> Self:
-        if not _is_loopback(self.host) and self.auth != "off":
-            raise ValueError(
-                "SIGAP_HOST is an address that other machines reach, and this version has no access keys yet. "
-                "Listen on 127.0.0.1 behind a proxy that asks who is there, or set SIGAP_AUTH=off to let everybody in."
-            )
-        return self
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches the address that is listened on."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def max_upload_bytes(self) -> int:
@@ -201,10 +205,3 @@ def _is_database(url: str) -> bool:
         return parts.scheme == "postgresql" and bool(parts.path.strip("/")) and (parts.port or 0) >= 0
     except ValueError:
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

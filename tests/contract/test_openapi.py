@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from fakes import FakeEngine, FakePipeline
 from phantoms.dicom import write_series
 from phantoms.zips import zipped
 from serving import serving
+from sigap.access.keys import KeyFile
+from sigap.api import documentation
 from sigap.api.app import create_app
 from sigap.api.problems import STATUSES
 from sigap.core import errors
@@ -47,6 +50,7 @@ def test_all_addresses_of_the_contract_are_described() -> None:
         "/jobs/{job_id}/result",
         "/jobs/{job_id}/image",
         "/jobs/{job_id}/events",
+        "/session",
         "/models",
         "/version",
         "/health/live",
@@ -98,6 +102,8 @@ def test_the_document_names_every_address_format_parameter_and_problem() -> None
         "bad-model",
         "cancelled",
     }
+    # Nobody is there to read that one.
+    words |= {kind.slug for kind, _ in STATUSES} - {"hung-up"}
     assert [word for word in sorted(words) if f"`{word}`" not in DOCUMENT] == []
 
 
@@ -140,20 +146,52 @@ def test_the_description_is_served_as_it_is(client: httpx.Client) -> None:
     assert client.get("/openapi.json").json() == DESCRIPTION
 
 
+@dataclass(frozen=True)
+class Locked:
+    """A server that asks for a key, and one."""
+
+    client: httpx.Client
+    authorization: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
+    data = tmp_path_factory.mktemp("data")
+    key = KeyFile(data).add("ward")
+    with serving(create_app(Settings(data=data), FakeEngine(), run=FakePipeline())) as client:
+        yield Locked(client, {"Authorization": f"Bearer {key}"})
+
+
+def test_the_description_says_whether_a_key_is_asked_for(locked: Locked) -> None:
+    named = [{"key": []}, {"session": []}]
+    assert DESCRIPTION["security"] == [*named, {}]
+    assert locked.client.get("/openapi.json", headers=locked.authorization).json() == LOCKED
+    assert LOCKED["security"] == named
+    for description in (DESCRIPTION, LOCKED):
+        assert set(description["components"]["securitySchemes"]) == {"key", "session"}
+        operations = {f"{m} {path}": entry for path, ms in description["paths"].items() for m, entry in ms.items()}
+        is_open = {line for line, entry in operations.items() if entry.get("security") == []}
+        assert is_open == {"get /health/live", "get /health/ready", "post /session"}
+        assert all("401" in entry["responses"] for line, entry in operations.items() if line not in is_open)
+
+
 KEY = "idempotency-key"
-SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
-SCHEMA.config.generation.update(modes=list(schemathesis.GenerationMode))
+LOCKED = documentation.describe(APP, ["toy"], asks_for_key=True)
+OPEN_SCHEMA, SCHEMA = (schemathesis.openapi.from_dict(description) for description in (DESCRIPTION, LOCKED))
+for _schema in (OPEN_SCHEMA, SCHEMA):
+    _schema.config.generation.update(modes=list(schemathesis.GenerationMode))
 
 
 @SCHEMA.parametrize()
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_the_server_does_what_its_description_says(client: httpx.Client, case: schemathesis.Case) -> None:
+def test_the_server_does_what_its_description_says(locked: Locked, case: schemathesis.Case) -> None:
+    """Among much else: a key that is left out or wrong opens nothing that asks for one."""
     if 0 < len(case.headers.get(KEY, "")) <= 255:
         # A key names one request, and each of these is another one.
         case.headers[KEY] = str(uuid4())
     # A kept answer in another format is made from the upload, which the fake pipeline never read.
     case.headers["cache-control"] = "no-cache"
-    case.call_and_validate(base_url=str(client.base_url))
+    case.call_and_validate(base_url=str(locked.client.base_url), headers=locked.authorization)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +210,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return zipped({path.name: path.read_bytes() for path in paths})
 
 
-@SCHEMA.include(path_regex="job_id").parametrize()
+@OPEN_SCHEMA.include(path_regex="job_id").parametrize()
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_it_does_so_for_a_job_that_is_there(toy_client: httpx.Client, study: bytes, case: schemathesis.Case) -> None:
     response = toy_client.post("/segment/toy", files={"files": ("a", study)})

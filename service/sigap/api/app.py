@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,7 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from sigap import pipeline
-from sigap.api import documentation, information, jobs, page, segment
+from sigap.api import documentation, information, jobs, page, segment, session
+from sigap.api.door import Door
 from sigap.api.exchange import Exchange
 from sigap.api.gateway import Gateway
 from sigap.api.manners import Manners
@@ -50,16 +51,18 @@ def create_app(
     # A redirect would build its address from the Host header, and FastAPI's own pages load from another host.
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gateway = gateway
-    routers = (segment.router, jobs.router, information.router, documentation.router, page.router)
+    routers = (segment.router, jobs.router, information.router, session.router, documentation.router, page.router)
     for router in routers:
         app.include_router(router)
     # An application's own list has its routers only, not their routes.
     app.state.routes = [route for router in routers for route in router.routes]
     tasks = [model.name for model in engine.models()]
-    app.openapi = cache(lambda: documentation.describe(app, tasks))  # type: ignore[method-assign]  # FastAPI's documented way
+    describe = cache(partial(documentation.describe, app, tasks))
+    app.openapi = lambda: describe(asks_for_key=gateway.admission.asks_for_key())  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(SigapError, on_sigap_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_bad_parameter)
+    app.add_middleware(Door, gateway=gateway, routes=app.state.routes)
     app.add_middleware(Exchange, finished=_counter(gateway))
     app.add_middleware(Manners)
     return app

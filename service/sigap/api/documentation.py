@@ -11,6 +11,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from swagger_ui_bundle import swagger_ui_path
 
 from sigap import __version__
+from sigap.api.admission import COOKIE, OPEN
+from sigap.api.examples import problem_responses
 
 router = APIRouter(include_in_schema=False)
 
@@ -69,7 +71,22 @@ _START = """window.ui = SwaggerUIBundle({
 """
 
 
-def describe(app: FastAPI, tasks: Sequence[str]) -> dict[str, Any]:
+_SCHEMES: dict[str, dict[str, str]] = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of `sigap keys add`. Not asked for on a server that has none, or with SIGAP_AUTH=off.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "For browsers: what `POST /session` gives for a key.",
+    },
+}
+
+
+def describe(app: FastAPI, tasks: Sequence[str], *, asks_for_key: bool) -> dict[str, Any]:
     """The OpenAPI description; the tasks of this server are the values that `task` may have."""
     description = get_openapi(
         title="Sigap",
@@ -83,7 +100,20 @@ def describe(app: FastAPI, tasks: Sequence[str]) -> dict[str, Any]:
         for parameter in operation["parameters"]:
             if parameter["name"] == "task":
                 parameter["schema"]["enum"] = list(tasks)
+    _describe_keys(description, asks_for_key=asks_for_key)
     return description
+
+
+def _describe_keys(description: dict[str, Any], *, asks_for_key: bool) -> None:
+    """Every operation asks for a key unless it says that it does not; on an open server all go without one too."""
+    description["security"] = [*({name: []} for name in _SCHEMES), *([] if asks_for_key else [{}])]
+    description.setdefault("components", {})["securitySchemes"] = _SCHEMES
+    for operations in description["paths"].values():
+        for method, operation in operations.items():
+            if operation.get("security") != OPEN["security"]:
+                statuses = (401, 503) if method == "get" else (401, 403, 503)
+                refusals = {str(status): response for status, response in problem_responses(*statuses).items()}
+                operation["responses"] = dict(sorted({**refusals, **operation["responses"]}.items()))
 
 
 @router.get("/openapi.json")
@@ -98,14 +128,14 @@ async def docs() -> Response:
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
 
 
-@router.get("/docs/start.js")
+@router.get("/docs/start.js", openapi_extra=OPEN)
 async def start() -> Response:
     """A file of its own, so that the policy can forbid scripts inside pages."""
     return Response(_START, media_type="text/javascript")
 
 
 def _add_file(name: str, media_type: str) -> None:
-    @router.get(f"/docs/{name}")
+    @router.get(f"/docs/{name}", openapi_extra=OPEN)
     async def file() -> Response:
         path = Path(str(swagger_ui_path)) / name
         return FileResponse(path, media_type=media_type, headers={"Cache-Control": "max-age=3600"})

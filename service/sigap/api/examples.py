@@ -90,6 +90,12 @@ def answer_content(name: str) -> _Json:
 # Slug and sentence of one problem for each status; more of them stand in docs/api.md.
 _PROBLEMS: dict[int, tuple[str, str, str]] = {
     400: ("malformed-multipart", "Malformed multipart form", "The multipart form ends too early. Send it again."),
+    401: (
+        "unauthorized",
+        "No key, or a wrong one",
+        "This needs a key that the server knows. Send it as `Authorization: Bearer KEY`, or log in with POST /session.",
+    ),
+    403: ("cross-site", "Another site's page, with a session", "The request comes from another site's page."),
     404: ("unknown-task", "No such task", "There is no such task. This server has: hemorrhage, liver."),
     406: ("not-acceptable", "No such format", "There is no such format. This one writes json (application/json), …"),
     408: ("upload-stalled", "The upload stopped", "Nothing has arrived for 60 seconds. Send the study again."),
@@ -142,6 +148,8 @@ def _problem_response(status: int) -> _Json:
         "description": description,
         "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": example}},
     }
+    if status == 401:
+        response["headers"] = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
     if status == 503:
         response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
     if status == 504:

@@ -11,6 +11,8 @@ from pathlib import Path
 import structlog
 
 from sigap import pipeline
+from sigap.access.audit import AuditLog
+from sigap.api.admission import Admission
 from sigap.api.logs import where
 from sigap.api.metrics import Metrics
 from sigap.core.contract import Model
@@ -57,6 +59,8 @@ class Gateway:
         self.passed = passed
         self.storage = storage(settings.data, settings.database_address, quota_bytes=settings.quota_bytes)
         self.data = self.storage.data
+        self.admission = Admission(settings)
+        self.audit = None if settings.audit_file is None else AuditLog(settings.audit_file)
         self.store = JobStore(self.storage, queue_length=settings.queue_length)
         self.leases = Leases(self.storage)
         self.changes = Changes()

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sigap import __version__
+from sigap.api.admission import OPEN
 from sigap.api.examples import problem_responses
 from sigap.api.gateway import Gateway
 from sigap.api.metrics import MEDIA_TYPE
@@ -172,13 +173,15 @@ async def version(request: Request) -> Version:
     return Version(version=__version__, engine=gateway.engine.name)
 
 
-@router.get("/health/live", summary="Is the process alive?")
+@router.get("/health/live", summary="Is the process alive?", openapi_extra=OPEN)
 async def live() -> Health:
     """200 as long as the process answers at all."""
     return Health()
 
 
-@router.get("/health/ready", summary="Would a study be answered now?", responses=problem_responses(503))
+@router.get(
+    "/health/ready", summary="Would a study be answered now?", responses=problem_responses(503), openapi_extra=OPEN
+)
 def ready(request: Request) -> Health:
     """200 once every model is loaded and warm, and while the job store can be reached; else 503."""
     gateway: Gateway = request.app.state.gateway

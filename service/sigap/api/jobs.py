@@ -1,7 +1,7 @@
 """Jobs, as clients see them (CONTRACT, section 6)."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from sigap.api.admission import Admitted
 from sigap.api.answer import AnswerResponse
 from sigap.api.examples import problem_responses
 from sigap.api.formats import choose
@@ -24,10 +25,12 @@ from sigap.api.job_schema import (
     RESULT_RESPONSES,
 )
 from sigap.api.parameters import check_query
+from sigap.api.problems import Unauthorized
 from sigap.api.segment import answer_job
 from sigap.api.waiting import follow
 from sigap.core.errors import JobStateForbids, UnknownJob
 from sigap.encoders.formats import FORMATS
+from sigap.jobs.client import Client
 from sigap.jobs.job import Job, State
 
 router = APIRouter(tags=["jobs"], responses=problem_responses(500, 503))
@@ -78,6 +81,7 @@ def list_jobs(request: Request, listing: Annotated[Listing, Query()]) -> Respons
         priority=listing.priority,
         limit=listing.limit + 1,
         before=None if listing.cursor is None else int(listing.cursor),
+        client=_client(request),
     )
     page, has_more = jobs[: listing.limit], len(jobs) > listing.limit
     following = str(page[-1].number) if has_more else None
@@ -88,14 +92,15 @@ def list_jobs(request: Request, listing: Annotated[Listing, Query()]) -> Respons
 def get_job(request: Request, job_id: JobId) -> Response:
     """Its state and how far it is."""
     gateway: Gateway = request.app.state.gateway
-    return _json(gateway.store.get(job_id).as_json())
+    return _json(_find(gateway, request, job_id).as_json())
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job", response_class=Response, responses=CANCEL_RESPONSES)
 def cancel_job(request: Request, job_id: JobId) -> Response:
     """Its place in the queue is free at once; work on it ends at the next slice batch. Its upload is deleted."""
     gateway: Gateway = request.app.state.gateway
-    job = gateway.store.cancel(job_id)
+    job = gateway.store.cancel(job_id, _client(request))
+    request.state.job = job.id
     gateway.changes.tell(job_id)
     return _json(job.as_json())
 
@@ -106,7 +111,7 @@ async def get_result(request: Request, job_id: JobId, options: Annotated[ResultO
     check_query(request.query_params)
     encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
     gateway: Gateway = request.app.state.gateway
-    job = await run_in_threadpool(gateway.store.get, job_id)
+    job = await run_in_threadpool(_find, gateway, request, job_id)
     return await answer_job(gateway, request, job, encoding)
 
 
@@ -120,7 +125,7 @@ async def get_result(request: Request, job_id: JobId, options: Annotated[ResultO
 def erase_result(request: Request, job_id: JobId) -> Response:
     """Its upload, its result and its record."""
     gateway: Gateway = request.app.state.gateway
-    gateway.store.erase(job_id)
+    request.state.job = gateway.store.erase(job_id, _client(request)).id
     gateway.changes.tell(job_id)
     return Response(status_code=204)
 
@@ -129,7 +134,7 @@ def erase_result(request: Request, job_id: JobId) -> Response:
 async def get_image(request: Request, job_id: JobId) -> Response:
     """As NIfTI, in the mask's geometry; of a PNG or JPEG as PNG."""
     gateway: Gateway = request.app.state.gateway
-    job = await run_in_threadpool(gateway.store.get, job_id)
+    job = await run_in_threadpool(_find, gateway, request, job_id)
     if job.folder is None:
         raise JobStateForbids(f"The job is {job.state}, and its upload is deleted.", state=job.state)
     async with gateway.making:
@@ -141,24 +146,43 @@ async def get_events(request: Request, job_id: JobId) -> Response:
     """Server-sent events: `event: job`, its data the job, after every change; the last one when the job has ended.
 
     Every 15 seconds without a change there is a comment, so that no proxy takes the connection for dead. An erased job
-    ends the stream, and so does a server that is being stopped: ask again.
+    ends the stream, and so does a key that is revoked, or a server that is being stopped: ask again.
     """
     gateway: Gateway = request.app.state.gateway
-    await run_in_threadpool(gateway.store.get, job_id)
+    admitted: Admitted = request.state.admitted
+
+    def look() -> Job:
+        # A stream may outlive the key that it was asked for with.
+        admitted.check()
+        return gateway.store.get(job_id, admitted.client)
+
+    await run_in_threadpool(_find, gateway, request, job_id)
     # A proxy that collects an answer before it passes it on would pass on nothing until the end.
     headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(gateway, job_id), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_events(gateway, job_id, look), headers=headers, media_type="text/event-stream")
 
 
-async def _events(gateway: Gateway, job_id: str) -> AsyncIterator[str]:
+async def _events(gateway: Gateway, job_id: str, look: Callable[[], Job]) -> AsyncIterator[str]:
     seen: Job | None = None
     try:
-        async for job in follow(gateway, job_id, is_over=gateway.is_stopping.is_set, repeat_s=KEEP_ALIVE_S):
+        async for job in follow(gateway, job_id, look=look, is_over=gateway.is_stopping.is_set, repeat_s=KEEP_ALIVE_S):
             # A line that begins with a colon is a comment, which clients pass over.
             yield ":\n\n" if job == seen else f"event: job\ndata: {json.dumps(job.as_json())}\n\n"
             seen = job
-    except UnknownJob:
+    except (UnknownJob, Unauthorized):
         return
+
+
+def _client(request: Request) -> Client:
+    admitted: Admitted = request.state.admitted
+    return admitted.client
+
+
+def _find(gateway: Gateway, request: Request, job_id: str) -> Job:
+    """A job of the client's; the audit log learns which."""
+    job = gateway.store.get(job_id, _client(request))
+    request.state.job = job.id
+    return job
 
 
 def _json(document: object) -> Response:

@@ -58,6 +58,14 @@ class Metrics:
             ["task", "outcome"],
             registry=registry,
         )
+        self._denials = Counter(
+            "sigap_auth_failures",
+            "Requests refused with 401, by what they showed",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in ("none", "bearer", "session", "login"):
+            self._denials.labels(kind)
         registry.register(_Queue(tally))
         info = Gauge(
             "sigap_model_info", "1 for each model that answers", ["task", "version", "sha256"], registry=registry
@@ -68,6 +76,10 @@ class Metrics:
     def count_request(self, task: str | None, encoding: str | None, status: int) -> None:
         """`task` and `encoding` are None where the request named none of ours."""
         self._requests.labels(task or "unknown", encoding or "unknown", str(status)).inc()
+
+    def count_denial(self, kind: str) -> None:
+        """`kind` is what was shown instead of a good key: none, bearer, session or login."""
+        self._denials.labels(kind).inc()
 
     def observe(self, ended: Ended) -> None:
         """Count what a run came to, what it found and how long its stages took."""

@@ -18,6 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sigap.api.admission import OPEN
+
 router = APIRouter(include_in_schema=False)
 
 # Scripts and styles come from the page's own files. NiiVue's font is a data: image; pictures of answers are blob:.
@@ -53,13 +55,13 @@ class _File:
         return Response(body, headers=headers, media_type=self.media_type)
 
 
-@router.get("/")
+@router.get("/", openapi_extra=OPEN)
 def home(request: Request) -> Response:
     """The page."""
     return _file(_INDEX, request, _ASK_AGAIN)
 
 
-@router.get("/page/{name}")
+@router.get("/page/{name}", openapi_extra=OPEN)
 def part(name: str, request: Request) -> Response:
     """A script, a style or a picture of the page; or the licences of what it is built with."""
     return _file(f"page/{name}", request, _ASK_AGAIN if name == _NOTICES else _FOREVER)

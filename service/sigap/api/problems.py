@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
+from sigap.access.audit import AuditUnavailable
+from sigap.access.keys import KeysUnavailable
 from sigap.core.errors import (
     BadParameter,
     DatabaseUnavailable,
@@ -26,6 +28,38 @@ from sigap.jobs.problem import TYPE_PREFIX, describe, problem_document
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 10
+
+
+_CHALLENGE = 'Bearer realm="sigap"'
+
+
+class Unauthorized(SigapError):
+    """No key, or none that we know: the same words for each, so that nobody learns how close a guess was.
+
+    Args:
+        kind: what was shown, for metrics: none, bearer, session or login.
+    """
+
+    slug = "unauthorized"
+
+    def __init__(self, *, kind: str) -> None:
+        super().__init__(
+            "This needs a key that the server knows. Send it as `Authorization: Bearer KEY`, or log in with "
+            "POST /session."
+        )
+        self.kind = kind
+
+
+class CrossSite(SigapError):
+    """A browser sends this for another site's page."""
+
+    slug = "cross-site"
+
+
+class NotJson(SigapError):
+    """A body that is no JSON."""
+
+    slug = "not-json"
 
 
 class MalformedForm(SigapError):
@@ -60,17 +94,22 @@ class HungUp(SigapError):
 
 STATUSES: tuple[tuple[type[SigapError], int], ...] = (
     (MalformedForm, HTTPStatus.BAD_REQUEST),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (CrossSite, HTTPStatus.FORBIDDEN),
     (HungUp, 499),  # no status of HTTP's: nobody is there to read it, but logs and metrics count it (nginx's number)
     (NotAcceptable, HTTPStatus.NOT_ACCEPTABLE),
     (UploadStalled, HTTPStatus.REQUEST_TIMEOUT),
     (NotAForm, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (NotJson, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (KeysUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (AuditUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     *JOB_STATUSES,
 )
 
 
 def respond(request: Request, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """Answer any error; one that stands in no table says nothing about itself."""
-    return answer_problem(request, describe(error, STATUSES), {**_retry_after(error), **(headers or {})})
+    return answer_problem(request, describe(error, STATUSES), {**_headers(error), **(headers or {})})
 
 
 def problem(
@@ -127,8 +166,13 @@ def _sentence(fault: Any) -> str:
     return f"{name}: {fault['msg'].removeprefix('Value error, ')}."
 
 
-def _retry_after(error: Exception) -> dict[str, str]:
+_PASSING = (EngineUnavailable, DatabaseUnavailable, PacsUnavailable, KeysUnavailable, AuditUnavailable)
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """What a status brings along."""
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": _CHALLENGE}
     if isinstance(error, QueueFull):
         return {"Retry-After": str(error.retry_after_s)}
-    passing = (EngineUnavailable, DatabaseUnavailable, PacsUnavailable)
-    return {"Retry-After": str(_RETRY_AFTER_S)} if isinstance(error, passing) else {}
+    return {"Retry-After": str(_RETRY_AFTER_S)} if isinstance(error, _PASSING) else {}

@@ -81,6 +81,7 @@ async def segment(
         options=options.run_options(),
         is_fresh="no-cache" in _tokens(request.headers.getlist("cache-control")),
         idempotency_key=idempotency_key,
+        owner=request.state.admitted.client.name,
     )
     accepted = await _bring_in(gateway, request, order, _Body(boundary, declared_size(request.headers), deadline))
     if is_async:

@@ -10,6 +10,8 @@ import structlog
 import uvicorn
 
 from sigap import __version__
+from sigap.access.audit import AuditLog, AuditUnavailable
+from sigap.access.keys import KeyFile, KeysUnavailable
 from sigap.api import logs
 from sigap.api.app import create_app
 from sigap.api.gateway import Gateway
@@ -32,6 +34,7 @@ def serve(settings: Settings) -> None:
         SettingsError: the data folder or the address cannot be used.
         ModelError: the model repository cannot be used.
     """
+    _check_access(settings)
     _check_storage(settings)
     logs.configure(settings.log_level)
     log = structlog.stdlib.get_logger("sigap.server")
@@ -71,6 +74,25 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._gateway.is_stopping.set()
         super().handle_exit(sig, frame)
+
+
+def _check_access(settings: Settings) -> None:
+    """Refuse to open a door that nobody watches (CONTRACT, section 5)."""
+    try:
+        keys = None if settings.auth == "off" else KeyFile(settings.data).read()
+        if settings.audit_file is not None:
+            AuditLog(settings.audit_file).check()
+    except KeysUnavailable as error:
+        raise SettingsError(f"SIGAP_DATA: {error.message}") from error
+    except AuditUnavailable as error:
+        cause = error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) else error.message
+        raise SettingsError(f"SIGAP_AUDIT_FILE cannot be written: {reason}.") from error
+    if not keys and settings.auth != "off" and not settings.is_loopback:
+        raise SettingsError(
+            "SIGAP_HOST is an address that other machines reach, and there is no key yet. Make one with "
+            "`sigap keys add NAME` (with the same SIGAP_DATA), or set SIGAP_AUTH=off to let everybody in."
+        )
 
 
 def _check_storage(settings: Settings) -> None:

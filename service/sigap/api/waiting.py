@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive
@@ -24,13 +25,19 @@ _ANSWER_S = 3 * _LOOK_AGAIN_S
 
 
 async def follow(
-    gateway: Gateway, job_id: str, *, is_over: Callable[[], bool] = lambda: False, repeat_s: float = math.inf
+    gateway: Gateway,
+    job_id: str,
+    *,
+    look: Callable[[], Job] | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+    repeat_s: float = math.inf,
 ) -> AsyncIterator[Job]:
     """The job now and after every change, the last time when it has ended, or when `is_over` says so.
 
     Args:
         gateway: this one.
         job_id: the job's.
+        look: reads the job, on behalf of whoever follows it.
         is_over: whether to stop before its end.
         repeat_s: the same job comes again after so long without a change.
 
@@ -38,11 +45,11 @@ async def follow(
         UnknownJob: there is none, or it was erased meanwhile.
     """
     with gateway.changes.watching(job_id) as bell:
-        seen, told = None, 0.0
+        look, seen, told = look or partial(gateway.store.get, job_id), None, 0.0
         while not is_over():
             bell.clear()
             with suppress(DatabaseUnavailable):
-                job = await run_in_threadpool(gateway.store.get, job_id)
+                job = await run_in_threadpool(look)
                 if job.is_doubted and not job.has_ended:
                     await run_in_threadpool(gateway.store.want, job_id)
                     job = replace(job, is_doubted=False)

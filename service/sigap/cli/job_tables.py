@@ -19,12 +19,13 @@ _BEGINNING = 12
 def overview(jobs: Sequence[Job]) -> Table:
     """A row for each job."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("id", "state", "task", "priority", "progress", "attempts", "created"):
+    for heading in ("id", "state", "owner", "task", "priority", "progress", "attempts", "created"):
         table.add_column(heading, overflow="fold")
     for job in jobs:
         table.add_row(
             job.id[:_BEGINNING],
             _state(job),
+            job.owner or "",
             escape(job.task),
             job.priority,
             escape(_progress(job)),
@@ -48,6 +49,7 @@ def _details(job: Job) -> dict[str, str]:
     known = {
         "id": job.id,
         "state": _state(job),
+        "owner": job.owner or "",
         "task": escape(job.task),
         "priority": job.priority,
         "progress": escape(_progress(job)),

@@ -56,6 +56,7 @@ def new_row(job_id: str, order: Order, gateway: str, now: float) -> dict[str, An
     return {
         "id": job_id,
         "state": RECEIVING,
+        "owner": order.owner,
         "task": order.task,
         "priority": order.priority,
         "rank": order.rank,

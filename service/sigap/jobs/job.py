@@ -37,6 +37,7 @@ class Order:
         options: what the pipeline needs to know.
         is_fresh: run it even where the same has been answered before.
         idempotency_key: names the request over its repetitions; kept as a digest only.
+        owner: name of the key that it came with.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Order:
     options: RunOptions = RunOptions()
     is_fresh: bool = False
     idempotency_key: str | None = None
+    owner: str | None = None
 
     @property
     def rank(self) -> int:
@@ -52,8 +54,12 @@ class Order:
 
     @property
     def key_digest(self) -> str | None:
+        """Each owner's keys are its own: two clients may use the same text. No header and no name has a NUL."""
         key = self.idempotency_key
-        return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+        if key is None:
+            return None
+        whole = key if self.owner is None else f"{self.owner}\0{key}"
+        return hashlib.sha256(whole.encode()).hexdigest()
 
     def fingerprint(self, input_sha256: str, model: Model) -> str:
         """Equal for requests whose results are equal but for times and ids."""
@@ -70,6 +76,7 @@ class Job:
 
     Attributes:
         number: order of arrival.
+        owner: name of the key that it was sent with; None: without one.
         attempts: runs so far.
         errors: runs that ended with an error that may pass.
         crashes: runs that ended with their process, the present one included.
@@ -85,6 +92,7 @@ class Job:
     number: int
     id: str
     state: State
+    owner: str | None
     task: str
     priority: str
     options: RunOptions

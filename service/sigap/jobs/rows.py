@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, or_, select, update
 
 from sigap.core.errors import StorageFull, UnknownJob
+from sigap.jobs.client import ANYBODY, Client
 from sigap.jobs.job import ACTIVE, RECEIVING, Job
 from sigap.jobs.tables import FOLDERS, JOBS
 
@@ -52,17 +53,18 @@ def room_for_results(connection: Connection) -> int:
     return int(largest * on_their_way)
 
 
-def visible_jobs() -> Select[Any]:
-    """Jobs that clients may see, each with its folder's result."""
-    return select(JOBS, FOLDERS.c.result).outerjoin(FOLDERS).where(JOBS.c.state != RECEIVING)
+def visible_jobs(client: Client = ANYBODY) -> Select[Any]:
+    """Jobs that a client may see, each with its folder's result."""
+    jobs = select(JOBS, FOLDERS.c.result).outerjoin(FOLDERS).where(JOBS.c.state != RECEIVING)
+    return jobs if client.sees_all else jobs.where(JOBS.c.owner == client.name)
 
 
-def read_job(connection: Connection, job_id: str) -> Job:
-    """One job; raises `UnknownJob`."""
+def read_job(connection: Connection, job_id: str, client: Client = ANYBODY) -> Job:
+    """One job; raises `UnknownJob`, of a job that is another's too."""
     if "\0" in job_id:
         # PostgreSQL has no such character, and calls it an error of the database.
         raise UnknownJob
-    row = connection.execute(visible_jobs().where(JOBS.c.id == job_id)).mappings().one_or_none()
+    row = connection.execute(visible_jobs(client).where(JOBS.c.id == job_id)).mappings().one_or_none()
     if row is None:
         raise UnknownJob
     return with_position(connection, row)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from sigap.core.contract import Model
 from sigap.core.errors import JobStateForbids
 from sigap.jobs import tally
+from sigap.jobs.client import ANYBODY, Client
 from sigap.jobs.intake import Accepted, Ask, new_row, queue, repeated
 from sigap.jobs.job import ENDED, RECEIVING, Job, Order
 from sigap.jobs.places import check_place
@@ -100,14 +101,14 @@ class JobStore:
             dropped = forget_job(connection, job_id)
         self._data.remove(dropped)
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str, client: Client = ANYBODY) -> Job:
         """One job, with its place in the queue.
 
         Raises:
-            UnknownJob: there is none, or it was erased.
+            UnknownJob: there is none that this client may see, or it was erased.
         """
         with self._database.transaction() as connection:
-            return read_job(connection, job_id)
+            return read_job(connection, job_id, client)
 
     def ids(self, beginning: str, limit: int = 2) -> list[str]:
         """Ids of jobs that begin so, at most `limit`."""
@@ -123,9 +124,10 @@ class JobStore:
         priority: str | None = None,
         limit: int = 100,
         before: int | None = None,
+        client: Client = ANYBODY,
     ) -> list[Job]:
         """The newest jobs first, at most `limit`, of those that arrived before number `before`."""
-        wanted = visible_jobs().order_by(JOBS.c.number.desc()).limit(limit)
+        wanted = visible_jobs(client).order_by(JOBS.c.number.desc()).limit(limit)
         for column, value in ((JOBS.c.task, task), (JOBS.c.priority, priority)):
             wanted = wanted if value is None else wanted.where(column == value)
         if states:
@@ -136,16 +138,16 @@ class JobStore:
             rows = connection.execute(wanted).mappings().all()
             return [with_position(connection, row) for row in rows]
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, client: Client = ANYBODY) -> Job:
         """End a job that has not ended; who runs it finds out at its next step.
 
         Raises:
-            UnknownJob: there is none.
+            UnknownJob: there is none that this client may see.
             JobStateForbids: it has ended.
         """
         with self._database.transaction() as connection:
             self._database.lock(connection)
-            job = read_job(connection, job_id)
+            job = read_job(connection, job_id, client)
             if job.has_ended:
                 raise JobStateForbids(
                     f"The job has ended: {job.state}. Only a waiting or running job can be cancelled.", state=job.state
@@ -187,20 +189,21 @@ class JobStore:
         with self._database.transaction() as connection:
             connection.execute(update(JOBS).where(JOBS.c.folder == folder).values(fingerprint=None))
 
-    def erase(self, job_id: str) -> None:
-        """Forget an ended job.
+    def erase(self, job_id: str, client: Client = ANYBODY) -> Job:
+        """Forget an ended job; returns what it was.
 
         Raises:
-            UnknownJob: there is none.
+            UnknownJob: there is none that this client may see.
             JobStateForbids: it has not ended.
         """
         with self._database.transaction() as connection:
             self._database.lock(connection)
-            job = read_job(connection, job_id)
+            job = read_job(connection, job_id, client)
             if not job.has_ended:
                 raise JobStateForbids(f"The job is {job.state}. Cancel it first, or wait for its end.", state=job.state)
             dropped = forget_job(connection, job_id)
         self._data.remove(dropped)
+        return job
 
     def expire(self, older_than_s: float) -> int:
         """Forget the jobs that ended so long ago, some at a time; returns how many."""

@@ -57,6 +57,8 @@ JOBS = Table(
     Column("number", _NUMBER, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("state", String(16), nullable=False),
+    # The name of the key that it was sent with; null: without one.
+    Column("owner", String(64)),
     Column("task", String(255), nullable=False),
     Column("priority", String(16), nullable=False),
     Column("rank", Integer, nullable=False),
@@ -67,7 +69,7 @@ JOBS = Table(
     Column("request", String(64)),
     Column("is_fresh", Boolean, nullable=False),
     Column("is_reused", Boolean, nullable=False),
-    # SHA-256 of a client's Idempotency-Key: the key itself may name a patient.
+    # SHA-256 of a client's Idempotency-Key and its owner: the key itself may name a patient.
     Column("idempotency_key", String(64), unique=True),
     Column("folder", String(32), ForeignKey("folders.id")),
     Column("stage", String(16)),
@@ -91,6 +93,7 @@ JOBS = Table(
     Index("jobs_queue", "state", "rank", "number"),
     Index("jobs_fingerprint", "fingerprint"),
     Index("jobs_folder", "folder"),
+    Index("jobs_owner", "owner", "number"),
     # Never gives a number twice.
     sqlite_autoincrement=True,
 )
