@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-system run test check format page bench chaos pin clean
+.PHONY: help setup setup-system run triton test check format page bench chaos pin clean
 
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -38,6 +38,9 @@ setup-system: ## Install the system packages that the tests use (root on Debian;
 run: setup ## Serve on 127.0.0.1:8000 with the weights of model_repository (SIGAP_HOST, SIGAP_PORT)
 	$(BIN)/sigap serve
 
+triton: setup ## Serve as `make run` does, the models on a real Triton beside it (no container; its wheel, in .cache)
+	$(BIN)/python docker/triton/triton_and_gateway.py
+
 test: setup setup-system ## Run the whole suite (ARGS="-k geometry" runs a part); with CI set a skip is a failure
 	$(if $(CI),PYTHONPATH=tests) $(BIN)/python -m pytest $(if $(CI),-p no_skips) $(ARGS)
 
@@ -67,5 +70,5 @@ pin: setup ## Write constraints.txt anew from what .venv holds
 	@mv .venv/constraints.txt constraints.txt
 
 clean: ## Remove .venv, caches and what was built
-	rm -rf .venv service/web/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find service training tests benchmarks .ci -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .cache/triton service/web/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find service training tests benchmarks docker .ci -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """Fail if anything that Sigap ships with is under the GPL or names no licence.
 
-Walks the installed requirements of `sigap[torch]`. The LGPL is allowed: such libraries are used unchanged, and can be
-replaced.
+Walks the installed requirements of `sigap[torch,triton]`. The LGPL is allowed: such libraries are used unchanged, and
+can be replaced.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-SHIPPED = "sigap[torch]"
+SHIPPED = "sigap[torch,triton]"
 GPL = re.compile(r"(?<!lesser )(?<!lesser_)(?<!l)gpl|(?<!lesser )general public license", re.IGNORECASE)
 
 

@@ -16,8 +16,19 @@ from certificates import certificates
 from office import Office, opened_office
 from orthanc import orthanc, shared_orthanc
 from postgres import Postgres, database_url, postgres
+from triton_server import own_triton, triton, tritonserver
 
-__all__ = ["ROOT", "certificates", "database_url", "orthanc", "postgres", "shared_orthanc"]
+__all__ = [
+    "ROOT",
+    "certificates",
+    "database_url",
+    "orthanc",
+    "own_triton",
+    "postgres",
+    "shared_orthanc",
+    "triton",
+    "tritonserver",
+]
 
 ROOT = Path(__file__).parent.parent
 

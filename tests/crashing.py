@@ -29,6 +29,7 @@ from sigap.api.app import create_app
 from sigap.api.gateway import Gateway
 from sigap.core.contract import Model, Step
 from sigap.core.errors import UnknownTask
+from sigap.engines.engine import Engine
 from sigap.jobs import heartbeat
 from sigap.settings import Settings
 
@@ -64,7 +65,7 @@ class Part:
         return Path(self.data).parent / name
 
 
-class Shades:
+class Shades(Engine):
     """An engine without torch: two tasks, one of them an emergency, for which brightness is probability."""
 
     name = "shades"
@@ -85,7 +86,7 @@ class Shades:
             raise UnknownTask("There is no such task.")
         return self._models[task]
 
-    def is_ready(self) -> bool:
+    def is_ready(self, task: str | None = None) -> bool:
         return self._part.is_ready
 
     def infer(self, model: Model, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from sigap.pipeline import Progress
 MODEL = replace(liver_model(), name="toy")
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """Knows one model and never runs it."""
 
     name = "fake"
@@ -38,7 +38,7 @@ class FakeEngine:
             raise UnknownTask("There is no such task. This server has: toy.")
         return MODEL
 
-    def is_ready(self) -> bool:
+    def is_ready(self, task: str | None = None) -> bool:
         return self.ready
 
     def infer(self, model: Model, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:

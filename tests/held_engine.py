@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from sigap.core.contract import Model
 from sigap.core.errors import EngineUnavailable
+from sigap.engines.engine import Engine
 from sigap.engines.torchscript import TorchScriptEngine
 
 
-class HeldEngine:
+class HeldEngine(Engine):
     """Waits before every batch while it is held, and counts them.
 
     Attributes:
@@ -33,7 +34,7 @@ class HeldEngine:
         self.fails = 0
         self.models, self.model, self.close = engine.models, engine.model, engine.close
 
-    def is_ready(self) -> bool:
+    def is_ready(self, task: str | None = None) -> bool:
         return self.ready
 
     def infer(self, model: Model, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -69,6 +69,25 @@ class FailsWhereBright(Brightness):
         return torch.stack([middle, middle], dim=1).to(torch.uint8)
 
 
+class Slow(Brightness):
+    """Takes some milliseconds for each shade of the first pixel, so that a test can choose how long a batch takes."""
+
+    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the contract's name
+        middle = SLICES[:, SLICES.shape[1] // 2].float()
+        work = torch.zeros([400, 400])
+        for _ in range(int(middle[:, 0, 0].max())):
+            work = work @ work
+        return torch.stack([middle + work[0, 0], 255 - middle], dim=1).to(torch.uint8)
+
+
+class Inverted(Brightness):
+    """A later version: what was bright counts for nothing, and the other way round."""
+
+    def forward(self, SLICES: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the contract's name
+        middle = SLICES[:, SLICES.shape[1] // 2]
+        return torch.stack([255 - middle, middle], dim=1)
+
+
 def contract(**changes: Any) -> dict[str, Any]:
     """The toy's contract with some of its parts replaced."""
     return deepcopy(CONTRACT) | changes

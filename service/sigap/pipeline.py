@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from sigap.core.contract import Contract, Model
+from sigap.core.errors import EngineUnavailable, ModelReplaced, UnknownTask
 from sigap.core.levels import ThresholdLevels
 from sigap.core.measurement import Measurements
 from sigap.core.result import Result
@@ -23,6 +24,8 @@ from sigap.imaging.batches import slice_batches
 from sigap.imaging.decode import decode
 
 Stage = Literal["decode", "infer", "postprocess", "measure"]
+# Versions of a model that may come and go during one run.
+_MOST_VERSIONS = 3
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,14 @@ def run(
             check=lambda: progress(Progress("decode", 0, 0)),
         )
     accept(study)
-    volume, contract, total = study.volume, model.contract, study.volume.grid.shape[0]
+    volume, total = study.volume, study.volume.grid.shape[0]
 
     def reach(stage: Stage, slices_done: int = total) -> None:
         progress(Progress(stage, slices_done, total, volume.voxels.size))
 
     with clock.stage("infer"):
-        levels = infer(volume, model, engine, lambda done: reach("infer", done))
+        model, levels = infer_by_one_version(volume, model, engine, lambda done: reach("infer", done))
+    contract = model.contract
     reach("postprocess")
     with clock.stage("postprocess"):
         segmentation = postprocess.segment(levels, volume, contract, check=lambda: reach("postprocess"))
@@ -119,14 +123,37 @@ def run(
     )
 
 
+def infer_by_one_version(
+    volume: Volume, model: Model, engine: Engine, progress: Callable[[int], None]
+) -> tuple[Model, ThresholdLevels]:
+    """Run a model over a volume; where its version is replaced meanwhile, start over with the one that is there now.
+
+    Returns:
+        The version that has answered, the whole volume, and its answer.
+    """
+    for _ in range(_MOST_VERSIONS):
+        try:
+            return model, infer(volume, model, engine, progress)
+        except ModelReplaced:
+            try:
+                model = engine.model(model.name)
+            except UnknownTask as error:
+                raise EngineUnavailable("The model is being replaced. Try again in a moment.") from error
+    raise EngineUnavailable("The model is replaced again and again. Try again in a moment.")
+
+
 def infer(volume: Volume, model: Model, engine: Engine, progress: Callable[[int], None]) -> ThresholdLevels:
     """Run a model over a volume, batch by batch; of the probabilities only the thresholds they pass are kept."""
     levels = ThresholdLevels(model.contract.labels, volume.grid.shape)
     kept = volume.grid.orientation.to_canonical(levels.packed())
-    progress(0)
-    for first, batch in slice_batches(volume, model.contract, model.max_batch_size):
-        kept[:, first : first + len(batch)] = levels.pack(engine.infer(model, batch))
-        progress(first + len(batch))
+    done = 0
+    progress(done)
+    batches = (batch for _, batch in slice_batches(volume, model.contract, model.max_batch_size))
+    with closing(engine.infer_all(model, batches, check=lambda: progress(done))) as answers:
+        for probabilities in answers:
+            kept[:, done : done + len(probabilities)] = levels.pack(probabilities)
+            done += len(probabilities)
+            progress(done)
     return levels
 
 

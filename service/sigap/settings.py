@@ -52,7 +52,12 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address to listen on. Beyond loopback only with keys, or with SIGAP_AUTH=off."
     )
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
-    engine: Literal["torchscript"] = Field("torchscript", description="What runs the models: in this process.")
+    engine: Literal["torchscript", "triton"] = Field(
+        "torchscript", description="What runs the models: `torchscript` in this process, `triton` on Triton servers."
+    )
+    triton_url: str | None = Field(
+        None, description="`host:port[,host:port…]` of the Triton servers' gRPC services; for SIGAP_ENGINE=triton."
+    )
     models: Path = Field(
         default_factory=_default_models, description="The model repository: a folder with one folder for each task."
     )
@@ -119,6 +124,22 @@ class Settings(BaseSettings):
             )
         return url
 
+    @field_validator("triton_url")
+    @classmethod
+    def _check_triton(cls, url: str | None) -> str | None:
+        if url is not None and not all(map(_is_host_and_port, url.split(","))):
+            raise ValueError(
+                "it must look like host:port or host:port,host:port, without http://. Triton's gRPC port is 8001 "
+                "unless it was told another"
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.engine == "triton" and self.triton_url is None:
+            raise ValueError("SIGAP_ENGINE=triton needs SIGAP_TRITON_URL, the host:port of a Triton server's gRPC.")
+        return self
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches the address that is listened on."""
@@ -143,6 +164,11 @@ class Settings(BaseSettings):
     def database_address(self) -> str | None:
         """The URL with its password; None: SQLite."""
         return None if self.database_url is None else self.database_url.get_secret_value()
+
+    @property
+    def triton_addresses(self) -> tuple[str, ...]:
+        """Of each Triton server, each once."""
+        return tuple(dict.fromkeys(part.strip() for part in (self.triton_url or "").split(",") if part.strip()))
 
     @property
     def retention_s(self) -> float:
@@ -203,5 +229,13 @@ def _is_database(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme == "postgresql" and bool(parts.path.strip("/")) and (parts.port or 0) >= 0
+    except ValueError:
+        return False
+
+
+def _is_host_and_port(text: str) -> bool:
+    try:
+        parts = urlsplit(f"//{text.strip()}")
+        return bool(parts.hostname) and bool(parts.port) and parts.netloc == text.strip() and "@" not in text
     except ValueError:
         return False

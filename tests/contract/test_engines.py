@@ -1,6 +1,7 @@
 """One suite over every engine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,26 +9,44 @@ import pytest
 import torch
 
 import toy
+from conftest import ROOT
+from phantoms import heads
 from sigap.core.errors import EngineUnavailable, ModelError, SigapError, TooLarge, UnknownTask
 from sigap.engines.engine import Engine
 from sigap.engines.torchscript import TorchScriptEngine
+from sigap.imaging.window import window
+from triton_server import House
 
-ENGINES = {"torchscript": TorchScriptEngine.load}
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a toy, and one that fails on some of what it is asked."""
+    folder = tmp_path_factory.mktemp("both")
+    toy.write_repository(folder)
+    return toy.write_repository(folder, task="fails", module=toy.FailsWhereBright())
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest, toy_repository: Path) -> Iterator[Engine]:
-    engine: Engine = ENGINES[request.param](toy_repository)
-    yield engine
-    engine.close()
+@pytest.fixture(params=["torchscript", "triton"])
+def engine(request: pytest.FixtureRequest, both: Path) -> Iterator[Engine]:
+    """Each engine over the same repository."""
+    if request.param == "torchscript":
+        with closing(TorchScriptEngine.load(both)) as engine:
+            yield engine
+        return
+    house: House = request.getfixturevalue("triton")
+    for folder in both.iterdir():
+        house.add_folder(folder)
+    with house.engine() as engine:
+        yield engine
 
 
 def test_an_engine_serves_what_the_folder_says(engine: Engine) -> None:
-    (model,) = engine.models()
-    assert engine.model("toy") is model
+    model = engine.model("toy")
+    assert model in engine.models()
     assert (model.name, model.version, model.max_batch_size) == ("toy", "1", 4)
     assert [label.name for label in model.contract.labels] == ["body", "blob"]
     assert engine.is_ready()
+    assert engine.is_ready("toy")
 
 
 def test_an_unknown_task_is_named_with_those_that_exist(engine: Engine) -> None:
@@ -65,17 +84,61 @@ def test_a_closed_engine_says_so(engine: Engine) -> None:
         engine.infer(model, np.zeros((1, 1, 8, 8), np.uint8))
 
 
-@pytest.mark.parametrize("load", ENGINES.values(), ids=ENGINES)
+def test_batches_are_answered_in_order_and_made_when_they_are_needed(engine: Engine) -> None:
+    model, made, checks = engine.model("toy"), list[int](), list[int]()
+
+    def batches() -> Iterator[np.ndarray]:
+        for shade in range(40):
+            made.append(shade)
+            yield np.full((1 + shade % 4, 1, 8, 8), 120 + shade, np.uint8)
+
+    with closing(engine.infer_all(model, batches(), check=lambda: checks.append(1))) as answers:
+        for shade, probabilities in enumerate(answers):
+            assert probabilities.shape == (1 + shade % 4, 2, 8, 8)
+            assert (probabilities[:, 0] == min(6 * shade, 255)).all()
+            assert len(made) <= shade + 17
+    assert made == list(range(40))
+
+
+def test_what_is_not_wanted_any_more_is_not_made(engine: Engine) -> None:
+    model, made = engine.model("toy"), list[int]()
+
+    def batches() -> Iterator[np.ndarray]:
+        for place in range(1000):
+            made.append(place)
+            yield np.zeros((4, 1, 8, 8), np.uint8)
+
+    with closing(engine.infer_all(model, batches(), check=lambda: None)) as answers:
+        next(answers)
+    assert len(made) < 20
+    assert engine.infer(model, np.full((1, 1, 8, 8), 255, np.uint8)).max() == 255
+
+
 @pytest.mark.parametrize(("shade", "wanted"), [(255, ModelError), (254, TooLarge)])
-def test_what_would_fail_again_is_not_called_unavailable(
-    tmp_path: Path, load: Callable[[Path], Engine], shade: int, wanted: type[SigapError]
-) -> None:
-    engine = load(toy.write_repository(tmp_path, module=toy.FailsWhereBright()))
+def test_what_would_fail_again_is_not_called_unavailable(engine: Engine, shade: int, wanted: type[SigapError]) -> None:
+    model = engine.model("fails")
     with pytest.raises(wanted) as failure:
-        engine.infer(engine.model("toy"), np.full((1, 1, 8, 8), shade, np.uint8))
+        engine.infer(model, np.full((1, 1, 8, 8), shade, np.uint8))
     assert "secret" not in failure.value.message
-    assert engine.infer(engine.model("toy"), np.full((1, 1, 8, 8), 7, np.uint8)).max() == 7
-    engine.close()
+    assert engine.infer(model, np.full((1, 1, 8, 8), 7, np.uint8)).max() == 7
+
+
+@pytest.mark.parametrize("task", ["liver", "hemorrhage"])
+def test_both_engines_give_the_shipped_models_answers_to_the_last_bit(triton: House, task: str) -> None:
+    triton.add_folder(ROOT / "model_repository" / task)
+    stack = np.stack([heads.head(noise_hu=noise) for noise in range(0, 40, 5)])
+    stack[:, 100:130, 90:110] = heads.BLOOD
+    with closing(TorchScriptEngine.load(ROOT / "model_repository")) as here, triton.engine() as there:
+        model = here.model(task)
+        assert there.model(task) == model
+        contract = model.contract
+        seen = window(np.rint(stack).astype(np.int16), level_hu=contract.level_hu, width_hu=contract.width_hu)
+        channels = np.stack([np.roll(seen, place, axis=0) for place in range(contract.context_slices)], axis=1)
+        for count in (1, 3, 8):
+            expected = here.infer(model, channels[:count])
+            assert np.array_equal(there.infer(model, channels[:count]), expected)
+            # An empty answer would be equal too.
+            assert np.unique(expected).size > 5
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])

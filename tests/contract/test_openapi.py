@@ -101,6 +101,7 @@ def test_the_document_names_every_address_format_parameter_and_problem() -> None
         "internal",
         "bad-model",
         "cancelled",
+        "engine-missing",  # ends the start
     }
     # Nobody is there to read that one.
     words |= {kind.slug for kind, _ in STATUSES} - {"hung-up"}

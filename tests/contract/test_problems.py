@@ -204,7 +204,9 @@ def test_every_error_class_is_in_the_suite() -> None:
     elsewhere = {
         errors.InputError,
         errors.UnknownTask,
+        errors.EngineMissing,
         errors.EngineUnavailable,
+        errors.ModelReplaced,
         errors.QueueFull,
         errors.StorageFull,
         # Of the PACS: test_dicomweb_api.

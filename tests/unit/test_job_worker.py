@@ -98,9 +98,9 @@ class Engine(FakeEngine):
         super().__init__()
         self.asked = threading.Event()
 
-    def is_ready(self) -> bool:
+    def is_ready(self, task: str | None = None) -> bool:
         self.asked.set()
-        return super().is_ready()
+        return super().is_ready(task)
 
 
 class Desk:

@@ -65,7 +65,11 @@ def test_every_requirement_is_imported_or_plugged_in() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = {
         Requirement(line).name
-        for line in PROJECT["project"]["dependencies"] + extras["postgres"] + extras["torch"] + extras["training"]
+        for line in PROJECT["project"]["dependencies"]
+        + extras["postgres"]
+        + extras["torch"]
+        + extras["training"]
+        + extras["triton"]
     }
     assert {canonicalize_name(name) for name in wanted} - used - {"sigap"} == PLUGGED_IN
 

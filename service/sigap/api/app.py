@@ -56,9 +56,10 @@ def create_app(
         app.include_router(router)
     # An application's own list has its routers only, not their routes.
     app.state.routes = [route for router in routers for route in router.routes]
-    tasks = [model.name for model in engine.models()]
-    describe = cache(partial(documentation.describe, app, tasks))
-    app.openapi = lambda: describe(asks_for_key=gateway.admission.asks_for_key())  # type: ignore[method-assign]  # FastAPI's documented way
+    describe = cache(partial(documentation.describe, app))
+    app.openapi = lambda: describe(  # type: ignore[method-assign]  # FastAPI's documented way
+        tuple(model.name for model in engine.models()), asks_for_key=gateway.admission.asks_for_key()
+    )
     app.add_exception_handler(SigapError, on_sigap_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_bad_parameter)

@@ -98,7 +98,7 @@ def describe(app: FastAPI, tasks: Sequence[str], *, asks_for_key: bool) -> dict[
     )
     for operation in description["paths"]["/segment/{task}"].values():
         for parameter in operation["parameters"]:
-            if parameter["name"] == "task":
+            if parameter["name"] == "task" and tasks:
                 parameter["schema"]["enum"] = list(tasks)
     _describe_keys(description, asks_for_key=asks_for_key)
     return description

@@ -83,8 +83,7 @@ class Gateway:
         )
         self.worker = Worker(self.leases, means, memory=memory, changes=self.changes, observe=self._observe)
         self.heartbeat = Heartbeat(self.leases, self.store, self.storage, retention_s=settings.retention_s)
-        self.metrics = Metrics(self.store.tally, engine.models())
-        self.model_cards = {model.name: model_card(settings.models, model) for model in engine.models()}
+        self.metrics = Metrics(self.store.tally, engine.models)
         self._stack = ExitStack()
 
     def open(self) -> None:
@@ -107,10 +106,11 @@ class Gateway:
         """Put what runs back into the queue, and leave."""
         self._stack.close()
 
-    def check_ready(self) -> None:
-        """Raise `EngineUnavailable` where a study could not be segmented now."""
-        if not self.engine.is_ready():
-            raise EngineUnavailable("The models are not ready. Try again in a moment.")
+    def check_ready(self, task: str | None = None) -> None:
+        """Raise `EngineUnavailable` where a study for this task, or for any, could not be segmented now."""
+        if not self.engine.is_ready(task):
+            words = "models are" if task is None else "model is"
+            raise EngineUnavailable(f"The {words} not ready. Try again in a moment.")
 
     def check_database(self) -> None:
         """Raise `DatabaseUnavailable` where a study could not be accepted now; waits for the database."""

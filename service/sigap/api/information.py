@@ -10,7 +10,7 @@ from starlette.responses import Response
 from sigap import __version__
 from sigap.api.admission import OPEN
 from sigap.api.examples import problem_responses
-from sigap.api.gateway import Gateway
+from sigap.api.gateway import Gateway, model_card
 from sigap.api.metrics import MEDIA_TYPE
 from sigap.core.contract import Contract, Label, Model
 from sigap.core.study import Kind
@@ -160,10 +160,11 @@ class Health(BaseModel):
 
 
 @router.get("/models", summary="The tasks and their models")
-async def models(request: Request) -> Models:
+def models(request: Request) -> Models:
     """Every task that `POST /segment/{task}` answers: labels, codes, window, thresholds, version and model card."""
     gateway: Gateway = request.app.state.gateway
-    return Models.of([ModelEntry.of(model, gateway.model_cards.get(model.name)) for model in gateway.engine.models()])
+    cards = gateway.settings.models
+    return Models.of([ModelEntry.of(model, model_card(cards, model)) for model in gateway.engine.models()])
 
 
 @router.get("/version", summary="The server's version")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -21,7 +21,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 class Metrics:
     """A registry of our own, so that two gateways in one process (tests) do not meet."""
 
-    def __init__(self, tally: Callable[[], Tally], models: Iterable[Model]) -> None:
+    def __init__(self, tally: Callable[[], Tally], models: Callable[[], Iterable[Model]]) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "sigap_requests",
@@ -67,11 +67,7 @@ class Metrics:
         for kind in ("none", "bearer", "session", "login"):
             self._denials.labels(kind)
         registry.register(_Queue(tally))
-        info = Gauge(
-            "sigap_model_info", "1 for each model that answers", ["task", "version", "sha256"], registry=registry
-        )
-        for model in models:
-            info.labels(model.name, model.version, model.sha256).set(1)
+        registry.register(_Models(models))
 
     def count_request(self, task: str | None, encoding: str | None, status: int) -> None:
         """`task` and `encoding` are None where the request named none of ours."""
@@ -126,3 +122,16 @@ class _Queue(Collector):
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: registering must not ask a database that is not open yet."""
         return iter(())
+
+
+class _Models(Collector):
+    """The models, which may change while the server runs."""
+
+    def __init__(self, models: Callable[[], Iterable[Model]]) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        info = GaugeMetricFamily("sigap_model_info", "1 for each task's model", labels=["task", "version", "sha256"])
+        for model in self._models():
+            info.add_metric([model.name, model.version, model.sha256], 1)
+        yield info

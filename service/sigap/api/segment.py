@@ -74,7 +74,7 @@ async def segment(
     check_declared_size(request.headers, gateway.settings.max_upload_bytes)
     is_async = "respond-async" in _tokens(prefer or [])
     if not is_async:
-        gateway.check_ready()
+        gateway.check_ready(model.name)
     order = Order(
         task=model.name,
         priority=options.priority or model.contract.priority,

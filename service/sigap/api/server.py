@@ -16,16 +16,18 @@ from sigap.api import logs
 from sigap.api.app import create_app
 from sigap.api.gateway import Gateway
 from sigap.core.errors import DatabaseUnavailable
-from sigap.engines.torchscript import TorchScriptEngine
+from sigap.engines.choice import open_engine
 from sigap.jobs.storage import storage
 from sigap.settings import Settings, SettingsError
 
 # Requests that run get this long to end after SIGTERM; orchestrators kill after some 30 seconds.
 _GRACE_S = 20
+# So long the start waits for a Triton server; one that comes later is found too.
+_FIRST_ANSWER_S = 3.0
 
 
 def serve(settings: Settings) -> None:
-    """Load and warm the models, then answer until SIGTERM or SIGINT.
+    """Load and warm the models, or look for the Triton servers that have them; then answer until SIGTERM or SIGINT.
 
     One process, one server worker, one job worker: a second would share the same cores. More machines are more
     containers.
@@ -33,15 +35,23 @@ def serve(settings: Settings) -> None:
     Raises:
         SettingsError: the data folder or the address cannot be used.
         ModelError: the model repository cannot be used.
+        EngineMissing: the engine's packages are not installed.
     """
     _check_access(settings)
     _check_storage(settings)
     logs.configure(settings.log_level)
     log = structlog.stdlib.get_logger("sigap.server")
-    engine = TorchScriptEngine.load(settings.models)
+    engine = open_engine(
+        settings.engine,
+        models=settings.models,
+        servers=settings.triton_addresses,
+        timeout_s=settings.request_timeout_s,
+        wait_s=_FIRST_ANSWER_S,
+    )
     try:
         models = {model.name: model.version for model in engine.models()}
-        log.info("models ready", models=models, engine=engine.name, version=__version__)
+        said = "models ready" if engine.is_ready() else "models not ready yet"
+        log.info(said, models=models, engine=engine.name, version=__version__)
         app = create_app(settings, engine)
         config = uvicorn.Config(
             app,

@@ -1,17 +1,20 @@
-"""`sigap models`: the tasks of the model repository. Reads the contracts, not the weights: torch stays out."""
+"""`sigap models`: the tasks of the model repository, or of the Triton servers. Reads contracts: torch stays out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sigap.cli import options, terminal
+from sigap.core.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from sigap.core.contract import Model
+    from sigap.settings import Settings
 
 NAME = "models"
 EXAMPLES = """[bold]Examples[/bold]
@@ -26,15 +29,25 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print them as GET /models does.")] = False,
 ) -> None:
     """List the tasks, their labels and model versions."""
-    from sigap.engines.repository import read_repository
-
     settings = terminal.read_settings(models=models)
     with terminal.plain_errors():
-        found = read_repository(settings.models)
+        found = _find(settings, is_repository=models is not None or settings.engine == "torchscript")
     if as_json:
         _print_json(found, settings.models)
     else:
         _print_table(found)
+
+
+def _find(settings: Settings, *, is_repository: bool) -> Sequence[Model]:
+    if is_repository:
+        from sigap.engines.repository import read_repository
+
+        return read_repository(settings.models)
+    with closing(options.open_engine(settings)) as engine:
+        found = engine.models()
+    if not found:
+        raise EngineUnavailable("No Triton server of SIGAP_TRITON_URL answers with a model of Sigap's.")
+    return found
 
 
 def _print_json(found: Sequence[Model], repository: Path) -> None:

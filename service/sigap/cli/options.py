@@ -10,7 +10,12 @@ import typer
 from sigap.cli.terminal import refuse_usage
 
 if TYPE_CHECKING:
+    from sigap.engines.engine import Engine
     from sigap.pipeline import RunOptions
+    from sigap.settings import Settings
+
+# A command waits so long for a Triton server, and then says that there is none.
+_FIRST_ANSWER_S = 10.0
 
 SeriesUid = Annotated[
     str | None,
@@ -44,3 +49,23 @@ def run_options(**asked: Any) -> RunOptions:
         fault = error.errors(include_input=False)[0]
         option = str(fault["loc"][0]).replace("_", "-")
         refuse_usage(f"--{option}: {fault['msg'].removeprefix('Value error, ')}.")
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine that the settings name; what it warns of goes to stderr."""
+    import structlog
+
+    from sigap.engines.choice import open_engine
+
+    structlog.configure(
+        processors=[structlog.dev.ConsoleRenderer(colors=False)],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return open_engine(
+        settings.engine,
+        models=settings.models,
+        servers=settings.triton_addresses,
+        timeout_s=settings.request_timeout_s,
+        wait_s=_FIRST_ANSWER_S,
+    )

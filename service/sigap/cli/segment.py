@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sigap.core.study import Limits
     from sigap.engines.engine import Engine
     from sigap.pipeline import Progress, RunOptions
+    from sigap.settings import Settings
 
 NAME = "segment"
 EXAMPLES = """[bold]Examples[/bold]
@@ -83,10 +84,12 @@ def command(
         slice_thickness_mm=slice_thickness_mm,
     )
     settings = terminal.read_settings(models=models)
+    if models is not None and settings.engine != "torchscript":
+        terminal.refuse_usage(f"--models: with SIGAP_ENGINE={settings.engine} the server has the models.")
     folders = _prepare(inputs, out, may_overwrite=overwrite)
     plan = Plan(task, names, wanted, settings.limits)
     with terminal.plain_errors(), _ended_by_sigterm():
-        outcomes = _segment_all(plan, dict(zip(folders, inputs, strict=True)), settings.models, is_quiet=quiet)
+        outcomes = _segment_all(plan, dict(zip(folders, inputs, strict=True)), settings, is_quiet=quiet)
     _say(outcomes, is_quiet=quiet)
     if any(outcome.state != "done" for outcome in outcomes):
         raise typer.Exit(terminal.FAILED)
@@ -138,15 +141,14 @@ def _prepare(inputs: Sequence[Path], out: Path, *, may_overwrite: bool) -> list[
     return folders
 
 
-def _segment_all(plan: Plan, inputs: Mapping[Path, Path], models: Path, *, is_quiet: bool) -> list[Outcome]:
+def _segment_all(plan: Plan, inputs: Mapping[Path, Path], settings: Settings, *, is_quiet: bool) -> list[Outcome]:
     """One after the other; `inputs` by the folder of their answer."""
     from sigap.cli.progress import ProgressBar
     from sigap.cli.summary import FILENAME, write_csv
-    from sigap.engines.torchscript import TorchScriptEngine
 
     outcomes: list[Outcome] = []
-    with ProgressBar(terminal.stderr(), inputs=len(inputs), is_quiet=is_quiet) as bar:
-        engine = TorchScriptEngine.load(models)
+    bar = ProgressBar(terminal.stderr(), inputs=len(inputs), is_quiet=is_quiet)
+    with bar, closing(options.open_engine(settings)) as engine:
         engine.model(plan.task)
         for folder, path in inputs.items():
             bar.next_input()

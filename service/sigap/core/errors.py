@@ -11,7 +11,9 @@
     │   └── GeometryRefused       readable, but a number from it could not be trusted
     ├── UnknownTask               no model of that name
     ├── ModelError                a model folder that breaks the contract
+    ├── EngineMissing             the engine's packages are not installed
     ├── EngineUnavailable         the engine cannot answer now
+    │   └── ModelReplaced         the version that a run began with is no longer served
     ├── QueueFull                 too much work is waiting
     ├── StorageFull               no room on disk for what was sent
     ├── PacsUnavailable           the PACS is away, answers half, or not as a PACS
@@ -108,10 +110,20 @@ class ModelError(SigapError):
     slug = "bad-model"
 
 
+class EngineMissing(SigapError):
+    """The packages of the engine that was asked for are not installed."""
+
+    slug = "engine-missing"
+
+
 class EngineUnavailable(SigapError):
     """The engine cannot answer now; the same request may succeed later."""
 
     slug = "engine-unavailable"
+
+
+class ModelReplaced(EngineUnavailable):
+    """The model's version is no longer served, and another one is: whoever began with it starts over."""
 
 
 class PacsUnavailable(SigapError):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sigap.core.contract import Model
 from sigap.core.errors import EngineUnavailable, ModelError, SigapError, TooLarge, UnknownTask
+from sigap.engines.engine import Engine
 from sigap.engines.repository import parameter, read_repository, weights_path
 
 _WARM_UP_SIDE = 512
@@ -25,7 +26,7 @@ _WARM_UP_SIDE = 512
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 
-class TorchScriptEngine:
+class TorchScriptEngine(Engine):
     """Every model of a repository, loaded once and warmed.
 
     The file is run as it is, frozen and laid out at export, with the threads it names: its answers equal Triton's.
@@ -65,7 +66,7 @@ class TorchScriptEngine:
                 return model
         raise UnknownTask(f"There is no such task. There are: {', '.join(model.name for model in self._models)}.")
 
-    def is_ready(self) -> bool:
+    def is_ready(self, task: str | None = None) -> bool:  # noqa: ARG002 - all were loaded, or none
         return self._is_open
 
     def infer(self, model: Model, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:

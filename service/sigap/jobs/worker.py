@@ -85,10 +85,11 @@ class Worker:
         return lease is not None and not self._run(lease, self._before).lacks_memory
 
     def _claim(self, *, above: int | None = None) -> Lease | None:
-        if above == 0 or not self._means.engine.is_ready():
+        tasks = self._tasks()
+        if above == 0 or not tasks:
             return None
         try:
-            lease = self._leases.claim(above=above, tasks=self._tasks())
+            lease = self._leases.claim(above=above, tasks=tasks)
         except (DatabaseUnavailable, StorageFull):
             return None
         if lease is not None:
@@ -97,7 +98,9 @@ class Worker:
         return lease
 
     def _tasks(self) -> list[str]:
-        return [model.name for model in self._means.engine.models()]
+        """Those whose model would answer now."""
+        engine = self._means.engine
+        return [model.name for model in engine.models() if engine.is_ready(model.name)]
 
     def _run(self, lease: Lease, between_batches: Callable[[int], None]) -> Run:
         rank, job_id = lease.job.rank, lease.job.id
