@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,85 @@ def test_what_the_contract_does_not_open_is_closed(locked: Locked, method: str, 
 def test_what_is_not_there_is_closed_too(locked: Locked, line: str) -> None:
     method, path = line.split()
     assert locked.client.request(method, path).status_code == 401
+
+
+WRONG: dict[str, list[tuple[str, str]]] = {
+    "nothing": [],
+    "an empty header": [("Authorization", "")],
+    "no key": [("Authorization", "Bearer")],
+    "a wrong key": [("Authorization", f"Bearer sigap_{'A' * 43}")],
+    "10 kB": [("Authorization", f"Bearer {'A' * 10_000}")],
+    "two words": [("Authorization", "Bearer a b")],
+    "Latin-1": [("Authorization", "Bearer sigap_\xe9\xe8")],
+    "another scheme": [("Authorization", "Basic c2lnYXA6c2lnYXA=")],
+    "a wrong cookie": [("Cookie", "sigap_session=1.2.3")],
+    "an empty cookie": [("Cookie", "sigap_session=")],
+    "a broken cookie": [("Cookie", "\xff=;;sigap_session")],
+    "a key as a query": [("X-API-Key", "sigap_")],
+}
+
+
+@pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
+def test_whatever_is_wrong_the_answer_is_the_same(locked: Locked, headers: list[tuple[str, str]]) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    response = locked.client.get("/jobs", headers=raw)
+    assert problem(response) == problem(locked.client.get("/jobs"))
+    assert response.headers["www-authenticate"] == 'Bearer realm="sigap"'
+
+
+def test_a_good_key_beside_a_wrong_one_is_none(locked: Locked) -> None:
+    good = locked.ward.headers["authorization"]
+    for pair in ((good, "Bearer wrong"), ("Bearer wrong", good), (good, good)):
+        headers = [("Authorization", value) for value in pair]
+        assert locked.client.get("/jobs", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer  "])
+def test_the_scheme_is_written_as_one_likes(locked: Locked, scheme: str) -> None:
+    key = locked.ward.headers["authorization"].partition(" ")[2]
+    assert locked.client.get("/jobs", headers={"Authorization": f"{scheme} {key}"}).status_code == 200
+
+
+def test_a_refusal_asks_for_no_body(locked: Locked) -> None:
+    """A client that waits for 100 Continue gets its 401 instead, and has sent nothing."""
+    address = (locked.client.base_url.host, locked.client.base_url.port)
+    with socket.create_connection(address, timeout=20) as connection:
+        head = "POST /segment/toy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n"
+        connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in answer
+    assert locked.office.get("/jobs").json()["jobs"] == []
+
+
+def test_the_failures_are_counted_by_what_was_shown(locked: Locked) -> None:
+    def counts() -> dict[str, float]:
+        lines = locked.office.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith("sigap_auth_failures_total")]
+        return {line.split('"')[1]: float(line.split()[-1]) for line in found}
+
+    before = counts()
+    locked.client.get("/jobs")
+    locked.client.get("/jobs", headers={"Authorization": "Bearer wrong"})
+    locked.client.get("/jobs", headers={"Cookie": "sigap_session=1.2.3"})
+    locked.client.post("/session", json={"key": "wrong"})
+    assert counts() == {kind: count + 1 for kind, count in before.items()}
+
+
+def test_a_stream_of_events_ends_with_its_key_and_the_job_goes_on(locked: Locked) -> None:
+    secret = locked.keys.add("guest")
+    locked.pipeline.gate.clear()
+    with httpx.Client(base_url=locked.client.base_url, headers={"Authorization": f"Bearer {secret}"}) as guest:
+        job_id = accept(guest)
+        with guest.stream("GET", f"/jobs/{job_id}/events", timeout=20) as stream:
+            events = stream.iter_lines()
+            assert next(events) == "event: job"
+            locked.keys.revoke("guest")
+            rest = "".join(events)
+        assert guest.get(f"/jobs/{job_id}").status_code == 401
+    locked.pipeline.gate.set()
+    assert "succeeded" not in rest
+    wait_until(lambda: locked.office.get(f"/jobs/{job_id}").json()["state"] == "succeeded")
 
 
 @pytest.mark.parametrize(("method", "path"), JOB_ROUTES)

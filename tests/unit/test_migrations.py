@@ -8,16 +8,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Connection, Integer, MetaData, inspect, select, text
+from sqlalchemy import Column, Connection, Integer, MetaData, insert, inspect, select, text
 
-from office import QUOTA_BYTES, Office, opened_office
+from office import QUOTA_BYTES, ROUTINE, Clock, Office, opened_office
 from serving import wait_until
 from sigap.core.errors import DatabaseTooNew
+from sigap.jobs import migrations
+from sigap.jobs.client import Client
 from sigap.jobs.database import Database
 from sigap.jobs.folder import DataFolder
 from sigap.jobs.heartbeat import Heartbeat
+from sigap.jobs.intake import new_row
 from sigap.jobs.storage import Storage
 from sigap.jobs.tables import JOBS, METADATA
 
@@ -122,6 +126,35 @@ def test_jobs_outlive_a_restart(data: Path, url: str | None):
     storage = Storage(Database(data, url), DataFolder(data), QUOTA_BYTES)
     with storage.opened():
         assert Office(storage, office.clock).get(job) == job
+
+
+def fill_as_older(database: Database, revision: str) -> None:
+    """Tables as a version of before has made them, with a job that waits and one that has ended."""
+    config = migrations._config()
+    with database.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        older = MetaData()
+        older.reflect(connection)
+        jobs, folders = older.tables["jobs"], older.tables["folders"]
+        for job_id, state in (("a" * 32, "queued"), ("b" * 32, "succeeded")):
+            connection.execute(insert(folders).values(id=job_id, bytes=3, result=None))
+            row = new_row(job_id, ROUTINE, "", 1.0) | {"state": state, "gateway": None, "finished_at": 2.0}
+            connection.execute(insert(jobs).values({name: row[name] for name in row if name in jobs.columns}))
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_older_versions_jobs_are_taken_over_and_belong_to_nobody(data: Path, url: str | None, revision: str):
+    storage = Storage(Database(data, url), DataFolder(data), QUOTA_BYTES)
+    fill_as_older(storage.database, revision)
+    with storage.opened():
+        office = Office(storage, Clock())
+        jobs = office.store.page()
+        assert [(job.id[0], job.state, job.owner) for job in jobs] == [("b", "succeeded", None), ("a", "queued", None)]
+        assert office.store.page(client=Client("ward")) == []
+        assert office.claim().job.id == jobs[1].id
+        with storage.database.transaction() as connection:
+            assert differences(connection, METADATA) == []
 
 
 def test_looking_makes_no_database(data: Path, database: Database):

@@ -9,6 +9,8 @@ import errno
 import json
 import os
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ import structlog
 
 from sigap.core.errors import SigapError
 
+# Anybody can cause a line that tells of no key; whoever fills the disk with them would lock all others out.
+STRANGERS_A_MINUTE = 60
+_MINUTE_S = 60.0
 _log = structlog.stdlib.get_logger("sigap.access")
 
 
@@ -34,12 +39,14 @@ class AuditLog:
 
     Args:
         path: made where it is missing, readable by its owner alone; its folder must be there.
+        monotonic: seconds of a clock that nobody sets.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._owed: list[bytes] = []
+        self._strangers = _Strangers(monotonic)
 
     def check(self) -> None:
         """Before anything is done: whether it could be recorded. What could not be written before is written now.
@@ -50,16 +57,22 @@ class AuditLog:
         with self._lock:
             self._append(b"")
 
-    def write(self, **fields: Any) -> None:
+    def write(self, *, is_strangers: bool = False, **fields: Any) -> None:
         """Record what was done; the time comes before it.
+
+        Args:
+            is_strangers: it was done without a key. Of such lines some are left out, and counted in the next one.
+            fields: the line's.
 
         Raises:
             AuditUnavailable: it could not be written. It is owed: nothing more is let in before it is.
         """
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"time": time, **fields}, ensure_ascii=True).encode() + b"\n"
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with self._lock:
-            self._append(line)
+            if is_strangers and not self._strangers.may_be_told():
+                return
+            line = {"time": now, **fields, **self._strangers.untold()}
+            self._append(json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
     def _append(self, line: bytes) -> None:
         if line:
@@ -84,3 +97,25 @@ class AuditLog:
             # The disk is about to be full. The rest alone would be a line that nobody can read: the whole comes again.
             self._owed[0] = b"\n" + line.lstrip(b"\n")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class _Strangers:
+    """Who comes without a key: so many a minute are told of."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._since, self._told, self._untold = monotonic(), 0, 0
+
+    def may_be_told(self) -> bool:
+        now = self._monotonic()
+        if now - self._since >= _MINUTE_S:
+            self._since, self._told = now, 0
+        self._told += 1
+        is_told = self._told <= STRANGERS_A_MINUTE
+        self._untold += not is_told
+        return is_told
+
+    def untold(self) -> dict[str, int]:
+        """How many were left out before this line; nothing where none were."""
+        count, self._untold = self._untold, 0
+        return {"unrecorded": count} if count else {}

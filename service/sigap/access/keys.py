@@ -82,9 +82,9 @@ class Key:
     def client(self) -> Client:
         return Client(self.name, sees_all=self.is_admin)
 
-    def opens_with(self, secret: str) -> bool:
-        """Whether this is its secret; takes as long whatever the answer."""
-        return hmac.compare_digest(_sha256(secret), self.sha256)
+    def is_of(self, digest: str) -> bool:
+        """Whether it is the key with this digest; takes as long whatever the answer."""
+        return hmac.compare_digest(digest, self.sha256)
 
 
 class KeyFile:
@@ -145,7 +145,7 @@ class KeyFile:
                 raise KeyNameTaken(f"There is a key called {name}. Revoke it first, or choose another name.")
             secret = _PREFIX + secrets.token_urlsafe(_BYTES)
             created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            keys.append(Key(name, _sha256(secret), is_admin, created))
+            keys.append(Key(name, digest(secret), is_admin, created))
         return secret
 
     def revoke(self, name: str) -> None:
@@ -207,7 +207,8 @@ class KeyFile:
             os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
-def _sha256(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What is kept of a key."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from sigap.access import session
-from sigap.access.keys import Key, KeyFile, KeysUnavailable
+from sigap.access.keys import Key, KeyFile, KeysUnavailable, digest
 
 _Stamp = tuple[int, int, int, int]
 _log = structlog.stdlib.get_logger("sigap.access")
@@ -50,7 +50,8 @@ class KeyRing:
 
     def key_of(self, secret: str) -> Key | None:
         """The key with this secret. All are compared, so that time tells nothing of which came close."""
-        return _only([key for key in self.keys() or () if key.opens_with(secret)])
+        shown = digest(secret)
+        return _only([key for key in self.keys() or () if key.is_of(shown)])
 
     def key_of_session(self, token: str, now: float) -> Key | None:
         """The key that a session was begun with, if both still hold."""

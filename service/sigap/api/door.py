@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -49,9 +50,10 @@ class Door:
             return
         try:
             await self._app(scope, receive, visit.send)
-        except BaseException:
-            # It is answered further out, or not at all.
-            visit.record(None)
+        except BaseException as error:
+            # `Exchange` answers it. A line that cannot be written is owed, and was complained of.
+            with suppress(AuditUnavailable):
+                visit.record(500 if isinstance(error, Exception) else 503)
             raise
 
     def _admit(self, request: Request) -> Admitted:
@@ -94,7 +96,7 @@ class _Visit:
                 return
         await self._send(message)
 
-    def record(self, status: int | None) -> None:
+    def record(self, status: int) -> None:
         """Write the line, once.
 
         Raises:
@@ -107,6 +109,7 @@ class _Visit:
         admitted: Admitted | None = state.get("admitted")
         address = getattr(self._route, "path", "(no such address)")
         audit.write(
+            is_strangers=status in _DENIED and admitted is None,
             key=None if admitted is None else admitted.client.name,
             action=f"{self._scope['method']} {address}",
             job=state.get("job"),
@@ -116,7 +119,7 @@ class _Visit:
         )
 
 
-def _outcome(status: int | None) -> str:
+def _outcome(status: int) -> str:
     if status in _DENIED:
         return "denied"
-    return "done" if status is not None and status < 400 else "failed"
+    return "done" if status < 400 else "failed"
