@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -74,6 +75,15 @@ def test_a_list_for_people_says_that_there_is_more(office: Office) -> None:
     assert "place 1 in the queue" in result.stdout
     assert "there are more" in result.stderr
     assert "there are more" not in call("list", "--limit", 2).output
+
+
+def test_every_owner_s_jobs_are_listed(office: Office) -> None:
+    ours = office.submit(replace(BATCH, owner="ward"))
+    theirs = office.submit(replace(BATCH, owner="lab"), b"another")
+    assert [job["id"] for job in listed()] == [theirs.id, ours.id]
+    rows = [line.split() for line in call("list").stdout.splitlines()]
+    assert [row[2] for row in rows] == ["owner", "lab", "ward"]
+    assert ["owner", "ward"] in [line.split() for line in call("show", ours.id).stdout.splitlines()]
 
 
 def test_json_gives_the_cursor_that_http_would(office: Office) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,16 @@ def test_a_key_that_cannot_be_made_leaves_no_file(data: Path, tmp_path: Path) ->
         assert not (tmp_path / "ward.key").exists()
 
 
+def test_a_key_that_nobody_has_seen_is_none(data: Path) -> None:
+    command = [Path(sys.executable).parent / "sigap", "keys", "add", "ward"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "revoked at once: No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert KeyFile(data).read() == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -130,6 +142,17 @@ def test_no_key_is_made_that_could_not_be_told(data: Path, tmp_path: Path, monke
     monkeypatch.setenv("SIGAP_AUDIT_FILE", str(tmp_path / "missing" / "audit.jsonl"))
     assert call("add", "ward", "--out", tmp_path / "ward.key").exit_code == 1
     assert KeyFile(data).read() is None
+    assert not (tmp_path / "ward.key").exists()
+
+
+def test_a_key_whose_making_cannot_be_told_is_revoked(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGAP_AUDIT_FILE", "/dev/full")
+    result = call("add", "ward", "--out", tmp_path / "ward.key")
+    assert result.exit_code == 1
+    assert "revoked at once: The server cannot write its audit log" in result.stderr
+    assert KeyFile(data).read() == ()
     assert not (tmp_path / "ward.key").exists()
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,30 +54,23 @@ def add(
     The key is shown this once and kept nowhere: whoever loses it needs a new one.
     """
     file, audit = _here()
-    with terminal.plain_errors():
+    with terminal.plain_errors(), _new_file(out) as written:
         from sigap.access.keys import BadKeyName
 
         if audit is not None:
             audit.check()
-        handle = None if out is None else _create(out)
         try:
             secret = file.add(name, is_admin=admin)
         except BadKeyName as error:
-            _withdraw(out)
             terminal.refuse_usage(error.message)
-        except BaseException:
-            _withdraw(out)
-            raise
-        if audit is not None:
-            audit.write(key=name, action="sigap keys add", job=None, request=None, status=None, outcome="done")
-    if handle is None:
-        typer.echo(secret)
+        with _revoked_on_failure(file, name):
+            _tell(audit, name, "add")
+            _hand_over(secret, written)
+    if out is None:
         terminal.stderr().print(
             "This is the only time that the key is shown. Keep it where only its client can read it."
         )
     else:
-        with os.fdopen(handle, "w", encoding="ascii") as written:
-            written.write(secret + "\n")
         terminal.stderr().print(f"The key of {name} is written, and kept nowhere else.")
 
 
@@ -115,8 +111,7 @@ def revoke(name: KeyName) -> None:
         if audit is not None:
             audit.check()
         file.revoke(name)
-        if audit is not None:
-            audit.write(key=name, action="sigap keys revoke", job=None, request=None, status=None, outcome="done")
+        _tell(audit, name, "revoke")
         left = file.read()
     typer.echo(f"Revoked {name}")
     if not left:
@@ -132,17 +127,50 @@ def _here() -> tuple[KeyFile, AuditLog | None]:
     return KeyFile(settings.data), audit
 
 
-def _create(path: Path) -> int:
-    """Before the key is made: afterwards it would be lost if this failed."""
+@contextmanager
+def _new_file(path: Path | None) -> Iterator[IO[str] | None]:
+    """A file for the key, made before the key is: afterwards it would be lost if this failed. Gone after an error."""
+    if path is None:
+        yield None
+        return
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         terminal.refuse_usage(f"--out: the file cannot be made: {error.strerror}.")
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
-def _withdraw(path: Path | None) -> None:
-    if path is not None:
-        path.unlink()
+@contextmanager
+def _revoked_on_failure(file: KeyFile, name: str) -> Iterator[None]:
+    """A key that nobody has seen, or whose making nobody is told of, opens nothing."""
+    from sigap.access.audit import AuditUnavailable
+
+    try:
+        yield
+    except (OSError, AuditUnavailable) as error:
+        file.revoke(name)
+        reason = error.message if isinstance(error, AuditUnavailable) else f"{error.strerror}."
+        terminal.complain(f"The key could not be handed over, so it was revoked at once: {reason}")
+        raise typer.Exit(terminal.FAILED) from error
+
+
+def _hand_over(secret: str, file: IO[str] | None) -> None:
+    """Show it this once, and be sure that it has arrived."""
+    written = sys.stdout if file is None else file
+    written.write(secret + "\n")
+    written.flush()
+    if file is not None:
+        os.fsync(file.fileno())
+
+
+def _tell(audit: AuditLog | None, name: str, done: str) -> None:
+    if audit is not None:
+        audit.write(key=name, action=f"sigap keys {done}", job=None, request=None, status=None, outcome="done")
 
 
 def _entry(key: Key) -> dict[str, Any]:
