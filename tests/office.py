@@ -19,7 +19,7 @@ from sigap.jobs.lease import Lease
 from sigap.jobs.leases import Leases
 from sigap.jobs.storage import Storage
 from sigap.jobs.store import JobStore
-from sigap.jobs.tables import FOLDERS, GATEWAYS, JOBS
+from sigap.jobs.tables import DELIVERIES, FOLDERS, GATEWAYS, JOBS
 from sigap.jobs.upload import Upload
 
 QUEUE_LENGTH = 3
@@ -131,6 +131,6 @@ def opened_office(data: Path, database_url: str | None = None) -> Iterator[Offic
     storage = Storage(Database(data, database_url), DataFolder(data), QUOTA_BYTES, clock)
     with storage.opened():
         with storage.database.transaction() as connection:
-            for table in (JOBS, FOLDERS, GATEWAYS):
+            for table in (DELIVERIES, JOBS, FOLDERS, GATEWAYS):
                 connection.execute(delete(table))
         yield Office(storage, clock)

@@ -50,6 +50,7 @@ KEYS = {
     "started_at": (str, type(None)),
     "finished_at": (str, type(None)),
     "problem": (dict, type(None)),
+    "deliveries": list,
     "links": dict,
 }
 Json = dict[str, Any]

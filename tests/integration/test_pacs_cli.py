@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from office import ROUTINE, opened_office
 from orthanc import PASSWORD, TITLE, USER, Orthanc
 from phantoms.dicom import Identity, body, write_localizer, write_series
 from sigap.cli import app
+from sigap.jobs.deliveries import Deliveries
 
 STUDY = Identity()
 Command = Callable[..., tuple[int, str]]
@@ -98,3 +102,23 @@ def test_wrong_calls_are_usage_errors(sigap: Command, tmp_path: Path, monkeypatc
     status, said = sigap("echo")
     assert status == 2
     assert "SIGAP_PACS names no file" in said
+
+
+def test_deliveries_can_be_looked_after(sigap: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGAP_DATA", str(tmp_path / "data"))
+    assert sigap("deliveries") == (0, "Every result is where it belongs.")
+    with opened_office(tmp_path / "data") as office:
+        job = office.answer(replace(ROUTINE, send_to=("archive", "workstation")))
+        deliveries = Deliveries(office.storage)
+        claimed = deliveries.claim(office.leases.gateway)
+        assert claimed is not None
+        deliveries.fail(claimed[0], {"detail": "The PACS has no [room]."})
+        status, said = sigap("deliveries")
+        assert status == 0
+        assert f"{job.id[:12]} archive failed 1 The PACS has no [room]." in said
+        assert f"{job.id[:12]} workstation waiting 0" in said
+        listed = json.loads(sigap("deliveries", "--json")[1])["deliveries"]
+        assert [(one["job"], one["state"]) for one in listed] == [(job.id, "failed"), (job.id, "waiting")]
+        assert sigap("retry", job.id[:8]) == (0, f"{job.id}: 2 deliveries due now")
+        assert {one.state for one in office.get(job).deliveries} == {"waiting"}
+        assert sigap("retry", "f" * 32)[0] == 1

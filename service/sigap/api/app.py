@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from sigap import pipeline
-from sigap.api import documentation, information, jobs, page, segment, session
+from sigap.api import dicomweb, documentation, information, jobs, page, segment, session
 from sigap.api.door import Door
 from sigap.api.exchange import Exchange
 from sigap.api.gateway import Gateway
@@ -51,7 +51,15 @@ def create_app(
     # A redirect would build its address from the Host header, and FastAPI's own pages load from another host.
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gateway = gateway
-    routers = (segment.router, jobs.router, information.router, session.router, documentation.router, page.router)
+    routers = (
+        segment.router,
+        dicomweb.router,
+        jobs.router,
+        information.router,
+        session.router,
+        documentation.router,
+        page.router,
+    )
     for router in routers:
         app.include_router(router)
     # An application's own list has its routers only, not their routes.
@@ -71,7 +79,7 @@ def create_app(
 
 def _counter(gateway: Gateway) -> Callable[[str | None, dict[str, Any], int], None]:
     def count(route: str | None, log: dict[str, Any], status: int) -> None:
-        if route == "/segment/{task}":
+        if route in ("/segment/{task}", "/segment/{task}/dicomweb"):
             gateway.metrics.count_request(log.get("task"), log.get("format"), status)
 
     return count

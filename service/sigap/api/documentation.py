@@ -13,6 +13,7 @@ from swagger_ui_bundle import swagger_ui_path
 from sigap import __version__
 from sigap.api.admission import COOKIE, OPEN
 from sigap.api.examples import problem_responses
+from sigap.dicomnet.configuration import Pacs
 
 router = APIRouter(include_in_schema=False)
 
@@ -96,12 +97,32 @@ def describe(app: FastAPI, tasks: Sequence[str], *, asks_for_key: bool) -> dict[
         tags=_TAGS,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for operation in description["paths"]["/segment/{task}"].values():
-        for parameter in operation["parameters"]:
-            if parameter["name"] == "task" and tasks:
-                parameter["schema"]["enum"] = list(tasks)
+    for path in ("/segment/{task}", "/segment/{task}/dicomweb"):
+        for operation in description["paths"][path].values():
+            for parameter in operation["parameters"]:
+                if parameter["name"] == "task" and tasks:
+                    parameter["schema"]["enum"] = list(tasks)
+    _name_the_pacs(description, app.state.gateway.pacs)
     _describe_keys(description, asks_for_key=asks_for_key)
     return description
+
+
+def _name_the_pacs(description: dict[str, Any], pacs: Pacs) -> None:
+    """Whom this server may talk to are the values that sources and destinations may have."""
+    sources, targets = sorted(pacs.sources), sorted([*pacs.sources, *pacs.peers])
+    paths = description["paths"]
+    parameters = {entry["name"]: entry for entry in paths["/segment/{task}"]["post"]["parameters"]}
+    one = f"({'|'.join(targets)})"
+    parameters["store_to"]["schema"] = (
+        {"type": "string", "pattern": f"^{one}(,{one}){{0,9}}$"} if targets else {"enum": [None]}
+    )
+    body = paths["/segment/{task}/dicomweb"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    if sources:
+        body["properties"]["source"]["enum"] = sources
+    else:
+        # No value is one.
+        body["properties"]["source"]["not"] = {}
+    body["properties"]["store_to"] = {**body["properties"]["store_to"], "enum": [*targets, None]}
 
 
 def _describe_keys(description: dict[str, Any], *, asks_for_key: bool) -> None:

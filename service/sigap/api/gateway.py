@@ -19,10 +19,13 @@ from sigap.core.contract import Model
 from sigap.core.errors import EngineUnavailable, SigapError
 from sigap.core.result import Result
 from sigap.core.study import Limits
+from sigap.dicomnet.configuration import read_pacs
+from sigap.dicomnet.courier import Bag, Courier
 from sigap.encoders.formats import FORMATS
 from sigap.engines.engine import Engine
 from sigap.jobs.answers import Answers
 from sigap.jobs.changes import Changes
+from sigap.jobs.deliveries import Deliveries
 from sigap.jobs.ended import Ended
 from sigap.jobs.heartbeat import Heartbeat
 from sigap.jobs.leases import Leases
@@ -45,6 +48,9 @@ class Gateway:
         engine: loaded and warm, or about to be.
         run: the pipeline; tests of the routes alone bring their own.
         passed: told of every named point of a job's way; tests end the process there.
+
+    Raises:
+        PacsFileError: the PACS file cannot be used.
     """
 
     def __init__(
@@ -84,6 +90,18 @@ class Gateway:
         self.worker = Worker(self.leases, means, memory=memory, changes=self.changes, observe=self._observe)
         self.heartbeat = Heartbeat(self.leases, self.store, self.storage, retention_s=settings.retention_s)
         self.metrics = Metrics(self.store.tally, engine.models)
+        self.pacs = read_pacs(settings.pacs)
+        self.courier = Courier(
+            self.pacs,
+            Bag(
+                deliveries=Deliveries(self.storage),
+                maker=self.answers,
+                workspace=self._workspace,
+                gateway=lambda: self.leases.gateway,
+                observe=self.metrics.count_delivery,
+                passed=passed,
+            ),
+        )
         self._stack = ExitStack()
 
     def open(self) -> None:
@@ -97,6 +115,8 @@ class Gateway:
             stack.enter_context(self.storage.opened())
             self.heartbeat.start()
             stack.callback(self.heartbeat.stop)
+            self.courier.start()
+            stack.callback(self.courier.stop, _STOP_S)
             self.worker.start()
             stack.callback(self.worker.stop, _STOP_S)
             stack.callback(self.is_stopping.set)
@@ -125,6 +145,7 @@ class Gateway:
 
     def _observe(self, ended: Ended) -> None:
         self.metrics.observe(ended)
+        self.courier.wake()
         job, findings = ended.job, ended.findings
         fields = {
             "task": job.task,

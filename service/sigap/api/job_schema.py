@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from sigap.api.examples import ALL_STATUSES, ANSWER_RESPONSE, LOCATION, PROBLEM_SCHEMA, problem_responses
 from sigap.core.contract import PRIORITIES
+from sigap.jobs.delivery import DELIVERY_STATES
 from sigap.jobs.job import SCHEMA, State
 from sigap.pipeline import Stage
 
@@ -19,6 +20,13 @@ _PROBLEM: _Json = {
     **PROBLEM_SCHEMA,
     "required": [name for name in PROBLEM_SCHEMA["required"] if name != "instance"],
     "description": "Why it failed or last failed: RFC 9457, without `instance`.",
+}
+_DELIVERY: dict[str, _Json] = {
+    "destination": {"type": "string", "description": "A name that this server knows."},
+    "state": {"enum": [*DELIVERY_STATES], "description": "failed: given up; an administrator can try again."},
+    "attempts": {**_COUNT, "description": "Tries that were begun."},
+    "delivered_at": _TIME,
+    "problem": {"anyOf": [_PROBLEM, {"type": "null"}]},
 }
 _LINKS: _Json = {name: {"type": "string"} for name in ("self", "result", "events", "image")}
 _PROPERTIES: dict[str, _Json] = {
@@ -37,6 +45,11 @@ _PROPERTIES: dict[str, _Json] = {
     "started_at": _TIME,
     "finished_at": _TIME,
     "problem": {"anyOf": [_PROBLEM, {"type": "null"}]},
+    "deliveries": {
+        "type": "array",
+        "items": {"type": "object", "required": [*_DELIVERY], "properties": _DELIVERY},
+        "description": "Where the result is sent; tried again until it is delivered, or refused three times.",
+    },
     "links": {"type": "object", "required": [*_LINKS], "properties": _LINKS},
 }
 JOB_SCHEMA: _Json = {"title": "Job", "type": "object", "required": [*_PROPERTIES], "properties": _PROPERTIES}
@@ -56,6 +69,9 @@ JOB_EXAMPLE: _Json = {
     "started_at": "2026-11-24T08:30:01.500000Z",
     "finished_at": None,
     "problem": None,
+    "deliveries": [
+        {"destination": "archive", "state": "waiting", "attempts": 0, "delivered_at": None, "problem": None}
+    ],
     "links": {name: f"/jobs/{_ID}{'' if name == 'self' else f'/{name}'}" for name in _LINKS},
 }
 _PAGE_SCHEMA: _Json = {

@@ -58,6 +58,12 @@ class Metrics:
             ["task", "outcome"],
             registry=registry,
         )
+        self._deliveries = Counter(
+            "sigap_delivery_tries",
+            "Tries to send a result to a PACS by what they came to; failed: given up, it waits for a person",
+            ["destination", "outcome"],
+            registry=registry,
+        )
         self._denials = Counter(
             "sigap_auth_failures",
             "Requests refused with 401, by what they showed",
@@ -93,6 +99,10 @@ class Metrics:
         if findings.has_lesions is not None:
             self._findings.labels(task, str(findings.has_lesions).lower()).inc()
 
+    def count_delivery(self, destination: str, outcome: str) -> None:
+        """A try to send a result; `destination` is a name of the administrator's."""
+        self._deliveries.labels(destination, outcome).inc()
+
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self._registry)
@@ -115,8 +125,14 @@ class _Queue(Collector):
         oldest = GaugeMetricFamily("sigap_oldest_job_seconds", "Age of the oldest waiting job", labels=["priority"])
         for priority, age_s in tally.oldest_s.items():
             oldest.add_metric([priority], age_s)
+        deliveries = GaugeMetricFamily(
+            "sigap_deliveries", "Results for a PACS; failed: given up, they wait for a person", labels=["state"]
+        )
+        for state, count in tally.deliveries.items():
+            deliveries.add_metric([state], count)
         yield jobs
         yield oldest
+        yield deliveries
         yield GaugeMetricFamily("sigap_stored_bytes", "Uploads and results, as counted for the quota", tally.used_bytes)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:

@@ -29,19 +29,48 @@ def _distances(text: str) -> tuple[float, float]:
     return numbers[0], numbers[-1]
 
 
+_Format = Annotated[
+    str | None,
+    Field(
+        description="Format of the answer. Beats `Accept`; without both it is json.",
+        examples=["json"],
+        json_schema_extra={"enum": [*FORMATS, None]},
+    ),
+]
+_Acquisition = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=128,
+        description="DICOM: which of interleaved acquisitions to take, as the refusal listed it.",
+    ),
+]
+_Priority = Annotated[
+    Literal["emergency", "routine", "batch"] | None,
+    Field(description="Place in the queue; without it the task's own."),
+]
+
+
+class PullOptions(BaseModel):
+    """Of a study that is pulled from the PACS; anything else in the query is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: _Format = None
+    acquisition: _Acquisition = None
+    priority: _Priority = None
+
+    def run_options(self) -> RunOptions:
+        """What the pipeline needs to know."""
+        return RunOptions(decode=DecodeOptions(acquisition=self.acquisition))
+
+
 class SegmentOptions(BaseModel):
     """Anything else in the query is refused: a misspelt option must not look as if it was obeyed."""
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Annotated[
-        str | None,
-        Field(
-            description="Format of the answer. Beats `Accept`; without both it is json.",
-            examples=["json"],
-            json_schema_extra={"enum": [*FORMATS, None]},
-        ),
-    ] = None
+    format: _Format = None
     series_uid: Annotated[
         str | None,
         Field(
@@ -50,14 +79,7 @@ class SegmentOptions(BaseModel):
             description="DICOM: Series Instance UID of the series to take, where the upload has several.",
         ),
     ] = None
-    acquisition: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=128,
-            description="DICOM: which of interleaved acquisitions to take, as the refusal listed it.",
-        ),
-    ] = None
+    acquisition: _Acquisition = None
     pixel_spacing_mm: Annotated[
         str | None,
         Field(
@@ -76,9 +98,13 @@ class SegmentOptions(BaseModel):
             description="PNG and JPEG: thickness of the slice in mm.",
         ),
     ] = None
-    priority: Annotated[
-        Literal["emergency", "routine", "batch"] | None,
-        Field(description="Place in the queue; without it the task's own."),
+    priority: _Priority = None
+    store_to: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(,[a-z0-9][a-z0-9_-]{0,62}){0,9}$",
+            description="Names of the destinations that the result is sent to, separated by commas.",
+        ),
     ] = None
 
     label: Annotated[

@@ -156,13 +156,14 @@ def _methods(request: Request) -> set[str]:
 async def on_bad_parameter(request: Request, error: Exception) -> Response:
     """What pydantic says of a query, without the values: one may be a UID."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    return respond(request, BadParameter(" ".join(_sentence(fault) for fault in error.errors())))
+    return respond(request, BadParameter(" ".join(sentence(fault) for fault in error.errors())))
 
 
-def _sentence(fault: Any) -> str:
+def sentence(fault: Any) -> str:
+    """One of pydantic's faults, without the value."""
     if fault["type"] == "extra_forbidden":
-        return "There is a query parameter that this address does not know. See /docs for those that it does."
-    name = fault["loc"][-1]
+        return "There is a parameter that this address does not know. See /docs for those that it does."
+    name = fault["loc"][-1] if fault["loc"] else "body"
     return f"{name}: {fault['msg'].removeprefix('Value error, ')}."
 
 

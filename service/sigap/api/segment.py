@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +24,13 @@ from sigap.api.parameters import SegmentOptions, check_query
 from sigap.api.problems import HungUp, answer_problem, respond
 from sigap.api.waiting import cancel_if_unwanted, wait_for_end
 from sigap.core.errors import BadParameter, DeadlineExceeded, JobStateForbids, KeptUnreadable, SigapError
+from sigap.dicomnet import destinations
 from sigap.jobs.intake import Accepted
 from sigap.jobs.job import Job, Order
 from sigap.jobs.upload import Upload
 
 router = APIRouter(tags=["segmentation"])
-_LONGEST_KEY = 255
+LONGEST_KEY = 255
 
 
 @router.post(
@@ -46,7 +48,7 @@ async def segment(
         str | None,
         Header(
             min_length=1,
-            max_length=_LONGEST_KEY,
+            max_length=LONGEST_KEY,
             description="Names this request: the study is segmented once, however often the request is sent.",
         ),
     ] = None,
@@ -72,21 +74,32 @@ async def segment(
     request.state.log["format"] = encoding
     boundary = boundary_of(request.headers)
     check_declared_size(request.headers, gateway.settings.max_upload_bytes)
-    is_async = "respond-async" in _tokens(prefer or [])
+    is_async = "respond-async" in tokens(prefer or [])
     if not is_async:
         gateway.check_ready(model.name)
     order = Order(
         task=model.name,
         priority=options.priority or model.contract.priority,
         options=options.run_options(),
-        is_fresh="no-cache" in _tokens(request.headers.getlist("cache-control")),
+        is_fresh="no-cache" in tokens(request.headers.getlist("cache-control")),
         idempotency_key=idempotency_key,
         owner=request.state.admitted.client.name,
+        send_to=_send_to(gateway, options.store_to),
     )
-    accepted = await _bring_in(gateway, request, order, _Body(boundary, declared_size(request.headers), deadline))
+    body = _Body(boundary, declared_size(request.headers), deadline)
+    receive = partial(_upload, gateway, request, body)
+    accepted = await bring_in(gateway, request, order, receive, size=body.declared_size)
     if is_async:
-        return _accepted(accepted.job)
-    return await _answer(gateway, request, accepted.job, encoding, deadline, is_keyed=idempotency_key is not None)
+        return accepted_response(accepted.job)
+    return await answer(gateway, request, accepted.job, encoding, deadline, is_keyed=idempotency_key is not None)
+
+
+def _send_to(gateway: Gateway, store_to: str | None) -> tuple[str, ...]:
+    """The destinations that the query names; raises `BadParameter` for one that is not configured."""
+    names = () if store_to is None else tuple(store_to.split(","))
+    for name in names:
+        destinations.destination(gateway.pacs, name)
+    return names
 
 
 @dataclass(frozen=True)
@@ -98,13 +111,23 @@ class _Body:
     deadline: float
 
 
-async def _bring_in(gateway: Gateway, request: Request, order: Order, body: _Body) -> Accepted:
-    """Make a job of the upload. Where that fails, its place in the queue and its files are given back."""
-    enter = partial(gateway.store.enter, order, gateway=gateway.leases.gateway, size=body.declared_size)
+async def bring_in(
+    gateway: Gateway, request: Request, order: Order, receive: Callable[[str], Awaitable[str]], *, size: int = 0
+) -> Accepted:
+    """Make a job of a study. Where that fails, its place in the queue and its files are given back.
+
+    Args:
+        gateway: this one.
+        request: whoever asks for it.
+        order: what is asked for.
+        receive: brings the study into the folder of the job of this id, and returns its SHA-256.
+        size: bytes that were announced.
+    """
+    enter = partial(gateway.store.enter, order, gateway=gateway.leases.gateway, size=size)
     job_id = await run_in_threadpool(enter)
     try:
         gateway.passed("entered")
-        sha256 = await _upload(gateway, request, job_id, body)
+        sha256 = await receive(job_id)
         gateway.passed("stored")
         model = gateway.engine.model(order.task)
         accepted = await run_in_threadpool(gateway.store.accept, job_id, order, sha256, model)
@@ -122,7 +145,7 @@ async def _bring_in(gateway: Gateway, request: Request, order: Order, body: _Bod
     return accepted
 
 
-async def _upload(gateway: Gateway, request: Request, job_id: str, body: _Body) -> str:
+async def _upload(gateway: Gateway, request: Request, body: _Body, job_id: str) -> str:
     reserve = partial(gateway.store.reserve, job_id)
     upload = await run_in_threadpool(Upload, gateway.data.job(job_id), reserve, body.declared_size)
     form = UploadForm(body.boundary, upload, max_files=gateway.settings.limits.members)
@@ -136,12 +159,13 @@ async def _upload(gateway: Gateway, request: Request, job_id: str, body: _Body) 
         await asyncio.shield(run_in_threadpool(upload.close))
 
 
-def _accepted(job: Job) -> Response:
+def accepted_response(job: Job) -> Response:
+    """202: the study is safe, and its job waits."""
     headers = {"Location": f"/jobs/{job.id}", "Preference-Applied": "respond-async"}
     return Response(json.dumps(job.as_json()), 202, headers, "application/json")
 
 
-async def _answer(
+async def answer(
     gateway: Gateway, request: Request, job: Job, encoding: str, deadline: float, *, is_keyed: bool
 ) -> Response:
     """Wait for the job and give its result. A client that hangs up cancels it, unless somebody may still want it."""
@@ -185,6 +209,6 @@ async def answer_job(gateway: Gateway, request: Request, job: Job, encoding: str
     return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?format={encoding}"})
 
 
-def _tokens(headers: list[str]) -> set[str]:
+def tokens(headers: list[str]) -> set[str]:
     """What a header lists, parameters left out; it may be sent more than once."""
     return {part.partition(";")[0].strip().lower() for part in ",".join(headers).split(",")}

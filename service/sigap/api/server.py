@@ -16,6 +16,7 @@ from sigap.api import logs
 from sigap.api.app import create_app
 from sigap.api.gateway import Gateway
 from sigap.core.errors import DatabaseUnavailable
+from sigap.dicomnet.configuration import PacsFileError, read_pacs
 from sigap.engines.choice import open_engine
 from sigap.jobs.storage import storage
 from sigap.settings import Settings, SettingsError
@@ -38,6 +39,7 @@ def serve(settings: Settings) -> None:
         EngineMissing: the engine's packages are not installed.
     """
     _check_access(settings)
+    _check_pacs(settings)
     _check_storage(settings)
     logs.configure(settings.log_level)
     log = structlog.stdlib.get_logger("sigap.server")
@@ -103,6 +105,13 @@ def _check_access(settings: Settings) -> None:
             "SIGAP_HOST is an address that other machines reach, and there is no key yet. Make one with "
             "`sigap keys add NAME` (with the same SIGAP_DATA), or set SIGAP_AUTH=off to let everybody in."
         )
+
+
+def _check_pacs(settings: Settings) -> None:
+    try:
+        read_pacs(settings.pacs)
+    except PacsFileError as error:
+        raise SettingsError(f"SIGAP_PACS: {error}") from error
 
 
 def _check_storage(settings: Settings) -> None:

@@ -92,7 +92,7 @@ async def wait_for_end(gateway: Gateway, job_id: str, receive: Receive, deadline
         DeadlineExceeded: the deadline has passed.
         UnknownJob: the job was erased.
     """
-    end, gone = asyncio.create_task(_last(gateway, job_id)), asyncio.create_task(_hang_up(receive))
+    end, gone = asyncio.create_task(_last(gateway, job_id)), asyncio.create_task(hang_up(receive))
     try:
         left = max(0.0, deadline - time.monotonic())
         await asyncio.wait({end, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -115,6 +115,7 @@ async def _last(gateway: Gateway, job_id: str) -> Job:
     return jobs[-1]
 
 
-async def _hang_up(receive: Receive) -> None:
+async def hang_up(receive: Receive) -> None:
+    """Return when the client of a request, whose body has been read, closes its connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

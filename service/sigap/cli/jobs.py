@@ -79,9 +79,9 @@ def list_jobs(
 )
 def show(job_id: Id, as_json: AsJson = False) -> None:
     """Show one job: how far it is, or what it came to and why."""
-    _check_ids([job_id])
+    check_ids([job_id])
     with _known_store() as store:
-        job = store.get(_whole_id(store, job_id))
+        job = store.get(whole_id(store, job_id))
     if as_json:
         typer.echo(json.dumps(job.as_json(), indent=1))
     else:
@@ -167,12 +167,12 @@ def _known_store() -> Iterator[JobStore]:
 
 def _each(beginnings: Sequence[str], done: str, change: Callable[[JobStore, str], object]) -> None:
     """Change one job after the other; one that cannot be changed does not keep the others from it."""
-    _check_ids(beginnings)
+    check_ids(beginnings)
     has_failed = False
     with _known_store() as store:
         for beginning in dict.fromkeys(beginnings):
             try:
-                job_id = _whole_id(store, beginning)
+                job_id = whole_id(store, beginning)
                 change(store, job_id)
             except DatabaseUnavailable:
                 raise
@@ -185,13 +185,14 @@ def _each(beginnings: Sequence[str], done: str, change: Callable[[JobStore, str]
         raise typer.Exit(terminal.FAILED)
 
 
-def _check_ids(beginnings: Sequence[str]) -> None:
+def check_ids(beginnings: Sequence[str]) -> None:
+    """Refuse what can be no job's id."""
     for beginning in beginnings:
         if not _ID.fullmatch(beginning):
             terminal.refuse_usage(f"{beginning} is no job's id: 32 characters, 0-9 and a-f, or at least eight of them.")
 
 
-def _whole_id(store: JobStore, beginning: str) -> str:
+def whole_id(store: JobStore, beginning: str) -> str:
     """The one id that begins so; raises `UnknownJob`."""
     found = store.ids(beginning)
     if not found:

@@ -1,4 +1,4 @@
-"""`sigap pacs`: whether the PACS answers, a series out of it, files into it."""
+"""`sigap pacs`: whether the PACS answers, a series out of it, files into it, and results that it has not taken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigap.cli import terminal
+from sigap.cli import pacs_deliveries, terminal
 from sigap.core.errors import SigapError
 
 if TYPE_CHECKING:
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 NAME = "pacs"
 app = typer.Typer(
     no_args_is_help=True,
-    help="Talk to the PACS: echo, pull, push. Whom it may talk to stands in the file that SIGAP_PACS names.",
+    help="Talk to the PACS: echo, pull, push; look after deliveries. SIGAP_PACS names the file with all of them.",
     epilog="[bold]sigap pacs COMMAND --help[/bold] explains a command by example.",
 )
+
+app.command("deliveries", epilog=pacs_deliveries.DELIVERIES_EXAMPLES)(pacs_deliveries.deliveries)
+app.command("retry", epilog=pacs_deliveries.RETRY_EXAMPLES)(pacs_deliveries.retry)
 
 Uid = Annotated[str, typer.Argument(metavar="STUDY_UID", help="Study Instance UID.")]
 SeriesUid = Annotated[

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import RowMapping
 
 from sigap.core.contract import PRIORITIES, Model
 from sigap.core.study import DecodeOptions
+from sigap.jobs.delivery import Delivery
+from sigap.jobs.timestamps import rfc3339
 from sigap.pipeline import RunOptions
 
 SCHEMA = "sigap.job/1"
@@ -38,6 +39,7 @@ class Order:
         is_fresh: run it even where the same has been answered before.
         idempotency_key: names the request over its repetitions; kept as a digest only.
         owner: name of the key that it came with.
+        send_to: destinations of the result, names in the PACS file.
     """
 
     task: str
@@ -46,6 +48,7 @@ class Order:
     is_fresh: bool = False
     idempotency_key: str | None = None
     owner: str | None = None
+    send_to: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -87,6 +90,7 @@ class Job:
         queued_at: when its upload was safe; `created_at` is when it began to arrive.
         is_doubted: whoever brought it has hung up, and nobody has said yet that they wait for it.
         problem: why it failed, an RFC 9457 document without `instance`.
+        deliveries: of its result; only where they were asked for.
     """
 
     number: int
@@ -115,6 +119,7 @@ class Job:
     finished_at: float | None
     problem: Mapping[str, Any] | None
     queue_position: int | None = None
+    deliveries: tuple[Delivery, ...] = ()
 
     @classmethod
     def of(cls, row: RowMapping, **more: Any) -> Job:
@@ -145,10 +150,11 @@ class Job:
             "priority": self.priority,
             "attempts": self.attempts,
             "reused": self.is_reused,
-            "created_at": _time(self.created_at),
-            "started_at": _time(self.started_at),
-            "finished_at": _time(self.finished_at),
+            "created_at": rfc3339(self.created_at),
+            "started_at": rfc3339(self.started_at),
+            "finished_at": rfc3339(self.finished_at),
             "problem": None if self.problem is None else dict(self.problem),
+            "deliveries": [delivery.as_json() for delivery in self.deliveries],
             "links": {
                 "self": here,
                 "result": f"{here}/result",
@@ -167,8 +173,3 @@ def run_options(document: Mapping[str, Any]) -> RunOptions:
     spacing = document.get("pixel_spacing_mm")
     asked = {**document, "pixel_spacing_mm": None if spacing is None else (spacing[0], spacing[1])}
     return RunOptions(decode=DecodeOptions(**asked))
-
-
-def _time(seconds: float | None) -> str | None:
-    """RFC 3339, UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, or_, select, update
 
 from sigap.core.errors import StorageFull, UnknownJob
 from sigap.jobs.client import ANYBODY, Client
+from sigap.jobs.delivery import deliveries_of, forget_deliveries
 from sigap.jobs.job import ACTIVE, RECEIVING, Job
 from sigap.jobs.tables import FOLDERS, JOBS
 
@@ -67,7 +69,8 @@ def read_job(connection: Connection, job_id: str, client: Client = ANYBODY) -> J
     row = connection.execute(visible_jobs(client).where(JOBS.c.id == job_id)).mappings().one_or_none()
     if row is None:
         raise UnknownJob
-    return with_position(connection, row)
+    job = with_position(connection, row)
+    return replace(job, deliveries=deliveries_of(connection, [job_id]).get(job_id, ()))
 
 
 def with_position(connection: Connection, row: RowMapping) -> Job:
@@ -112,6 +115,7 @@ def end_job(
 def forget_job(connection: Connection, job_id: str) -> list[str]:
     """Delete a job. Returns the folders that are to be deleted."""
     folder = connection.execute(select(JOBS.c.folder).where(JOBS.c.id == job_id)).scalar_one_or_none()
+    forget_deliveries(connection, job_id)
     connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
     return drop_unused(connection, folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
@@ -11,12 +12,13 @@ from sigap.core.contract import Model
 from sigap.core.errors import JobStateForbids
 from sigap.jobs import tally
 from sigap.jobs.client import ANYBODY, Client
+from sigap.jobs.delivery import add_deliveries, deliveries_of
 from sigap.jobs.intake import Accepted, Ask, new_row, queue, repeated
 from sigap.jobs.job import ENDED, RECEIVING, Job, Order
 from sigap.jobs.places import check_place
 from sigap.jobs.rows import check_quota, end_job, forget_job, read_job, room_for_results, visible_jobs, with_position
 from sigap.jobs.storage import Storage
-from sigap.jobs.tables import FOLDERS, GATEWAYS, JOBS
+from sigap.jobs.tables import DELIVERIES, FOLDERS, GATEWAYS, JOBS
 
 _PORTION = 100
 
@@ -88,10 +90,12 @@ class JobStore:
         with self._database.transaction() as connection:
             self._database.lock(connection)
             if job := repeated(connection, ask):
-                accepted, dropped = Accepted(job, is_repeated=True), forget_job(connection, job_id)
+                is_repeated, dropped = True, forget_job(connection, job_id)
             else:
                 job, dropped = queue(connection, job_id, ask, self._clock())
-                accepted = Accepted(job)
+                is_repeated = False
+            add_deliveries(connection, job.id, order.send_to)
+            accepted = Accepted(read_job(connection, job.id), is_repeated=is_repeated)
         self._data.remove(dropped)
         return accepted
 
@@ -136,7 +140,8 @@ class JobStore:
             wanted = wanted.where(JOBS.c.number < before)
         with self._database.transaction() as connection:
             rows = connection.execute(wanted).mappings().all()
-            return [with_position(connection, row) for row in rows]
+            sent = deliveries_of(connection, [row["id"] for row in rows])
+            return [replace(with_position(connection, row), deliveries=sent.get(row["id"], ())) for row in rows]
 
     def cancel(self, job_id: str, client: Client = ANYBODY) -> Job:
         """End a job that has not ended; who runs it finds out at its next step.
@@ -206,8 +211,15 @@ class JobStore:
         return job
 
     def expire(self, older_than_s: float) -> int:
-        """Forget the jobs that ended so long ago, some at a time; returns how many."""
-        old = and_(JOBS.c.state.in_(ENDED), JOBS.c.finished_at < self._clock() - older_than_s)
+        """Forget the jobs that ended so long ago, some at a time; returns how many.
+
+        A result that is still to be delivered stays, however old it is.
+        """
+        undelivered = select(DELIVERIES.c.number).where(
+            DELIVERIES.c.job == JOBS.c.id, DELIVERIES.c.state != "delivered", JOBS.c.state == "succeeded"
+        )
+        is_old = JOBS.c.finished_at < self._clock() - older_than_s
+        old = and_(JOBS.c.state.in_(ENDED), is_old, ~undelivered.exists())
         count = 0
         while True:
             # Nobody else can write meanwhile, so not all of a night's at once.

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    UniqueConstraint,
     false,
 )
 
@@ -95,5 +96,26 @@ JOBS = Table(
     Index("jobs_folder", "folder"),
     Index("jobs_owner", "owner", "number"),
     # Never gives a number twice.
+    sqlite_autoincrement=True,
+)
+
+DELIVERIES = Table(
+    "deliveries",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("job", String(32), ForeignKey("jobs.id"), nullable=False),
+    # A name in the PACS file: what it stands for may change.
+    Column("destination", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    # Who sends it now. No reference: once that gateway's row has gone, whoever comes next may take it.
+    Column("gateway", String(32)),
+    Column("token", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("refusals", Integer, nullable=False),
+    Column("due_at", Float, nullable=False),
+    Column("delivered_at", Float),
+    Column("problem", JSON(none_as_null=True)),
+    UniqueConstraint("job", "destination", name="deliveries_once"),
+    Index("deliveries_due", "state", "due_at"),
     sqlite_autoincrement=True,
 )

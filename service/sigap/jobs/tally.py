@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from sigap.core.contract import PRIORITIES
+from sigap.jobs.delivery import count_deliveries
 from sigap.jobs.job import RECEIVING, STATES
 from sigap.jobs.tables import FOLDERS, JOBS
 
@@ -20,11 +21,13 @@ class Tally:
         jobs: by state and priority, zeros included.
         oldest_s: by priority, how long the longest-waiting job has waited.
         used_bytes: of all folders.
+        deliveries: by state, zeros included.
     """
 
     jobs: Mapping[tuple[str, str], int]
     oldest_s: Mapping[str, float]
     used_bytes: int
+    deliveries: Mapping[str, int]
 
 
 def count(connection: Connection, now: float) -> Tally:
@@ -38,4 +41,4 @@ def count(connection: Connection, now: float) -> Tally:
         if state == "queued":
             oldest_s[priority] = max(0.0, now - created_at)
     used = connection.execute(select(func.coalesce(func.sum(FOLDERS.c.bytes), 0))).scalar_one()
-    return Tally(jobs, oldest_s, int(used))
+    return Tally(jobs, oldest_s, int(used), count_deliveries(connection))
