@@ -46,7 +46,7 @@ def drop(page: Page, *paths: Path) -> None:
 
 def answered(page: Page) -> str:
     """Wait for the answer and its mask; returns the job's id."""
-    page.wait_for_selector("canvas[data-shown=mask]")
+    page.wait_for_selector("#scan[data-shown=mask]")
     page.wait_for_selector("#finding")
     return str(page.evaluate("location.hash")).removeprefix("#job/")
 
@@ -60,4 +60,4 @@ def scan_pixels(page: Page) -> NDArray[np.uint8]:
     """(rows, columns, 3): the scan as it stands on the screen."""
     # What is drawn now is seen with the next frame.
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return np.asarray(Image.open(io.BytesIO(page.locator("#scan").screenshot())).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(page.locator(".plane.axial").screenshot())).convert("RGB"))

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { withoutGradients } from "./gradients.js";
 import { notices } from "./notices.js";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -25,5 +26,5 @@ export default defineConfig({
       zarrita: here("./src/scan/no-zarr.ts"),
     },
   },
-  plugins: [notices()],
+  plugins: [withoutGradients(), notices()],
 });

@@ -55,7 +55,7 @@ async function trySample(task: string): Promise<void> {
 
 function show(lesion: Lesion): void {
   store.change({ lesion: lesion.id });
-  void stage.goTo(lesion);
+  stage.goTo(lesion);
   say(t("shownLesion", { id: lesion.id, slice: lesion.key_slice }));
 }
 
@@ -192,7 +192,6 @@ async function start(): Promise<void> {
   } catch (error) {
     store.change({ problem: error instanceof Problem ? error : Problem.unreachable() });
   }
-  stage.warmUp();
 }
 
 void start();

@@ -1,81 +1,127 @@
-import type { Side } from "../server/report";
+/** NIfTI as the server writes it: one volume, gzipped, in the byte order of what was sent. */
 
-type Vector = readonly [number, number, number];
-type Row = readonly [number, number, number, number];
+export type Vector = readonly [number, number, number];
 /** Rows of the matrix from (i, j, k) to RAS mm. */
-export type Affine = readonly [Row, Row, Row];
+export type Affine = readonly (readonly number[])[];
+export type Voxels = Uint8Array | Int16Array | Float32Array;
+
+export interface Volume {
+  /** i fastest. */
+  readonly voxels: Voxels;
+  readonly shape: Vector;
+  readonly spacing: Vector;
+  /** null where the file says nothing of left and right. */
+  readonly affine: Affine | null;
+}
 
 const NIFTI1_BYTES = 348;
-// Each side's direction in RAS.
-const DIRECTIONS: Readonly<Record<Side, Vector>> = {
-  R: [1, 0, 0],
-  L: [-1, 0, 0],
-  A: [0, 1, 0],
-  P: [0, -1, 0],
-  S: [0, 0, 1],
-  I: [0, 0, -1],
-};
+const NIFTI2_BYTES = 540;
 
-/** The NIfTI file in a response, unpacked. */
-export async function unpacked(response: Response): Promise<ArrayBuffer> {
+/** The NIfTI file in a response, read. */
+export async function volumeOf(response: Response): Promise<Volume> {
   if (!response.body) throw new TypeError("the answer is empty");
-  return new Response(response.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  return read(await new Response(response.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 
 /** Where the fields of a header stand, in NIfTI-1 and NIfTI-2. */
-interface Fields {
-  readonly view: DataView;
-  readonly little: boolean;
+class Fields {
+  private readonly view: DataView;
+  private readonly isLittle: boolean;
   readonly isFirst: boolean;
-}
 
-function fieldsOf(file: ArrayBuffer): Fields {
-  const view = new DataView(file);
-  const little = view.getInt32(0, true) === NIFTI1_BYTES || view.getInt32(0, true) === 540;
-  return { view, little, isFirst: view.getInt32(0, little) === NIFTI1_BYTES };
-}
-
-/** How many voxels there are along i, j and k. */
-export function shapeOf(file: ArrayBuffer): Vector {
-  const { view, little, isFirst } = fieldsOf(file);
-  const size = (axis: number): number =>
-    isFirst ? view.getInt16(40 + 2 * axis, little) : Number(view.getBigInt64(16 + 8 * axis, little));
-  return [size(1), Math.max(1, size(2)), Math.max(1, size(3))];
-}
-
-function spacingOf({ view, little, isFirst }: Fields): Vector {
-  const size = (axis: number): number =>
-    isFirst ? view.getFloat32(76 + 4 * axis, little) : view.getFloat64(104 + 8 * axis, little);
-  return [size(1), size(2), size(3)];
-}
-
-/** Whether the file says where left and right are. */
-export function isPlaced(file: ArrayBuffer): boolean {
-  const { view, little, isFirst } = fieldsOf(file);
-  return isFirst
-    ? view.getInt16(252, little) > 0 || view.getInt16(254, little) > 0
-    : view.getInt32(344, little) > 0 || view.getInt32(348, little) > 0;
-}
-
-/**
- * Writes an affine into a file that has none, so that a viewer turns its slices the right way round.
- *
- * Of slices without one affine, (i, j, k) are (column, row, slice). Where not even their sides are known, rows run down
- * and columns to the right of the screen, as stored: in a view with the patient's right on the left, to P and L.
- */
-export function place(file: ArrayBuffer, axes: readonly [Side, Side, Side] | null): void {
-  const fields = fieldsOf(file);
-  const [slice, row, column] = axes ?? (["S", "P", "L"] as const);
-  const spacing = spacingOf(fields);
-  const steps = [column, row, slice].map((side, axis) => DIRECTIONS[side].map((value) => value * (spacing[axis] || 1)));
-  const { view, little, isFirst } = fields;
-  for (let world = 0; world < 3; world += 1) {
-    const values = [...steps.map((step) => step[world] ?? 0), 0];
-    values.forEach((value, index) => {
-      if (isFirst) view.setFloat32(280 + 16 * world + 4 * index, value, little);
-      else view.setFloat64(400 + 32 * world + 8 * index, value, little);
-    });
+  constructor(file: ArrayBuffer) {
+    this.view = new DataView(file);
+    this.isLittle = [NIFTI1_BYTES, NIFTI2_BYTES].includes(this.view.getInt32(0, true));
+    this.isFirst = this.view.getInt32(0, this.isLittle) === NIFTI1_BYTES;
   }
-  if (isFirst) view.setInt16(254, 1, little);
-  else view.setInt32(348, 1, little);
+
+  get isNative(): boolean {
+    return this.isLittle;
+  }
+
+  short = (at: number): number => this.view.getInt16(at, this.isLittle);
+  int = (at: number): number => this.view.getInt32(at, this.isLittle);
+  long = (at: number): number => Number(this.view.getBigInt64(at, this.isLittle));
+  single = (at: number): number => this.view.getFloat32(at, this.isLittle);
+  double = (at: number): number => this.view.getFloat64(at, this.isLittle);
+
+  size = (axis: number): number => Math.max(1, this.isFirst ? this.short(40 + 2 * axis) : this.long(16 + 8 * axis));
+  step = (axis: number): number => (this.isFirst ? this.single(76 + 4 * axis) : this.double(104 + 8 * axis));
+}
+
+export function read(file: ArrayBuffer): Volume {
+  const fields = new Fields(file);
+  const shape: Vector = [fields.size(1), fields.size(2), fields.size(3)];
+  const offset = fields.isFirst ? fields.single(108) : fields.long(168);
+  const type = fields.short(fields.isFirst ? 70 : 12);
+  return {
+    voxels: voxelsOf(file, { offset, type, count: shape[0] * shape[1] * shape[2], isNative: fields.isNative }),
+    shape,
+    spacing: [fields.step(1) || 1, fields.step(2) || 1, fields.step(3) || 1].map(Math.abs) as [number, number, number],
+    affine: affineOf(fields),
+  };
+}
+
+interface Stored {
+  readonly offset: number;
+  readonly type: number;
+  readonly count: number;
+  readonly isNative: boolean;
+}
+
+function voxelsOf(file: ArrayBuffer, { offset, type, count, isNative }: Stored): Voxels {
+  const kinds = { 2: Uint8Array, 4: Int16Array, 16: Float32Array } as const;
+  const Kind = kinds[type as keyof typeof kinds];
+  if (!Kind) throw new TypeError(`voxels of NIfTI type ${type}`);
+  if (!isNative) swap(new Uint8Array(file, offset, count * Kind.BYTES_PER_ELEMENT), Kind.BYTES_PER_ELEMENT);
+  return new Kind(file, offset, count);
+}
+
+function swap(bytes: Uint8Array, size: number): void {
+  for (let at = 0; size > 1 && at < bytes.length; at += size) bytes.subarray(at, at + size).reverse();
+}
+
+function affineOf(fields: Fields): Affine | null {
+  const { isFirst } = fields;
+  const [qform, sform] = isFirst ? [fields.short(252), fields.short(254)] : [fields.int(344), fields.int(348)];
+  if (sform > 0) {
+    const value = (row: number, column: number): number =>
+      isFirst ? fields.single(280 + 16 * row + 4 * column) : fields.double(400 + 32 * row + 8 * column);
+    return [0, 1, 2].map((row) => [0, 1, 2, 3].map((column) => value(row, column)));
+  }
+  return qform > 0 ? turned(fields) : null;
+}
+
+/** The qform's affine: NIfTI-1's method 2. */
+function turned(fields: Fields): Affine {
+  const { isFirst } = fields;
+  const number = (index: number): number => (isFirst ? fields.single(256 + 4 * index) : fields.double(352 + 8 * index));
+  const [b, c, d] = [number(0), number(1), number(2)];
+  const a = Math.sqrt(Math.max(0, 1 - b * b - c * c - d * d));
+  const handed = fields.step(0) < 0 ? -1 : 1;
+  const steps = [fields.step(1), fields.step(2), fields.step(3) * handed];
+  const rotation = [
+    [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+    [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+    [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+  ];
+  return rotation.map((row, index) => [...row.map((value, axis) => value * (steps[axis] ?? 1)), number(3 + index)]);
+}
+
+/** A NIfTI-1 file of what the page draws itself. */
+export function write({ voxels, shape, spacing, affine }: Volume): Blob {
+  const view = new DataView(new ArrayBuffer(352));
+  const [type, bits] = voxels instanceof Uint8Array ? [2, 8] : voxels instanceof Int16Array ? [4, 16] : [16, 32];
+  view.setInt32(0, NIFTI1_BYTES, true);
+  [3, ...shape, 1, 1, 1, 1].forEach((size, index) => view.setInt16(40 + 2 * index, size, true));
+  view.setInt16(70, type, true);
+  view.setInt16(72, bits, true);
+  [1, ...spacing].forEach((size, index) => view.setFloat32(76 + 4 * index, size, true));
+  view.setFloat32(108, 352, true);
+  view.setFloat32(112, 1, true);
+  view.setUint8(123, 2);
+  view.setInt16(254, affine ? 1 : 0, true);
+  (affine ?? []).flat().forEach((value, index) => view.setFloat32(280 + 4 * index, value, true));
+  [0x6e, 0x2b, 0x31, 0].forEach((byte, index) => view.setUint8(344 + index, byte));
+  return new Blob([view.buffer as ArrayBuffer, voxels as Uint8Array<ArrayBuffer>]);
 }

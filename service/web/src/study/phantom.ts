@@ -1,3 +1,4 @@
+import { type Volume, write } from "../scan/nifti";
 import type { StudyFile } from "./files";
 
 /** Built-in studies, so that the page can be tried without any patient's data. They are drawn here, each time anew. */
@@ -84,9 +85,25 @@ export const hasPhantom = (task: string): boolean => task in SCENES;
 export async function phantom(task: string, name: string): Promise<StudyFile> {
   const scene = SCENES[task];
   if (!scene) throw new RangeError(`no phantom for ${task}`);
-  const stream = new Blob([header(scene), voxels(scene)]).stream().pipeThrough(new CompressionStream("gzip"));
+  const stream = write(volume(scene)).stream().pipeThrough(new CompressionStream("gzip"));
   const file = new File([await new Response(stream).blob()], name, { type: "application/x-nifti" });
   return { file, name };
+}
+
+/** Columns run to the patient's left, rows to the back, slices to the head. */
+function volume(scene: Scene): Volume {
+  const { slices, sliceMm, pixelMm } = scene;
+  const half = (SIDE - 1) / 2;
+  return {
+    voxels: voxels(scene),
+    shape: [SIDE, SIDE, slices],
+    spacing: [pixelMm, pixelMm, sliceMm],
+    affine: [
+      [-pixelMm, 0, 0, half * pixelMm],
+      [0, -pixelMm, 0, half * pixelMm],
+      [0, 0, sliceMm, (-(slices - 1) / 2) * sliceMm],
+    ],
+  };
 }
 
 /** CT numbers, columns fastest: to the patient's left, then rows to the back, then slices to the head. */
@@ -96,12 +113,13 @@ function voxels({ slices, sliceMm, pixelMm, noiseHu, solids }: Scene): Int16Arra
   let at = 0;
   for (let slice = 0; slice < slices; slice += 1) {
     const up = (slice - (slices - 1) / 2) * sliceMm;
+    const near = solids.filter(({ at: middle, semi }) => Math.abs(up - middle[2]) <= semi[2]).reverse();
     for (let row = 0; row < SIDE; row += 1) {
       const back = (row - (SIDE - 1) / 2) * pixelMm;
+      const crossed = near.filter(({ at: middle, semi }) => Math.abs(back - middle[1]) <= semi[1]);
       for (let column = 0; column < SIDE; column += 1, at += 1) {
         const left = (column - (SIDE - 1) / 2) * pixelMm;
-        let hu = AIR_HU;
-        for (const solid of solids) if (isIn(solid, left, back, up)) hu = solid.hu;
+        const hu = crossed.find((solid) => isIn(solid, left, back, up))?.hu ?? AIR_HU;
         found[at] = Math.round(hu === AIR_HU ? hu : hu + noise());
       }
     }
@@ -122,25 +140,3 @@ function noiseOf(sd: number): () => number {
   return () => (even() + even() + even() + even() - 2) * sd * Math.sqrt(3);
 }
 
-/** A NIfTI-1 header: int16, with an sform that turns (left, back, head) into RAS. */
-function header({ slices, sliceMm, pixelMm }: Scene): ArrayBuffer {
-  const view = new DataView(new ArrayBuffer(352));
-  view.setInt32(0, 348, true);
-  [3, SIDE, SIDE, slices, 1, 1, 1, 1].forEach((size, index) => view.setInt16(40 + 2 * index, size, true));
-  view.setInt16(70, 4, true);
-  view.setInt16(72, 16, true);
-  [1, pixelMm, pixelMm, sliceMm].forEach((size, index) => view.setFloat32(76 + 4 * index, size, true));
-  view.setFloat32(108, 352, true);
-  view.setFloat32(112, 1, true);
-  view.setUint8(123, 2);
-  view.setInt16(254, 1, true);
-  const half = (SIDE - 1) / 2;
-  const rows = [
-    [-pixelMm, 0, 0, half * pixelMm],
-    [0, -pixelMm, 0, half * pixelMm],
-    [0, 0, sliceMm, (-(slices - 1) / 2) * sliceMm],
-  ];
-  rows.flat().forEach((value, index) => view.setFloat32(280 + 4 * index, value, true));
-  [0x6e, 0x2b, 0x31, 0].forEach((byte, index) => view.setUint8(344 + index, byte));
-  return view.buffer as ArrayBuffer;
-}

@@ -1,12 +1,8 @@
 import { h } from "../dom";
 import type { Layout } from "../scan/scan-view";
+import type { Window } from "../scan/slice";
 import type { Model } from "../server/models";
 import { type Key, t } from "../text";
-
-export interface Window {
-  readonly level_hu: number;
-  readonly width_hu: number;
-}
 
 /** How the scan is looked at. */
 export interface Controls {
@@ -57,14 +53,26 @@ function layouts(set: Controls, { change }: ControlActions): HTMLElement {
           type: "button",
           id: `layout-${layout}`,
           "aria-pressed": String(set.layout === layout),
-          disabled: !set.isUniform && layout !== "axial",
-          title: set.isUniform ? null : t("onlyAxial"),
+          disabled: whyNot(layout, set) !== null,
+          title: whyNot(layout, set),
           on: { click: () => change({ layout }) },
         },
         t(`layout.${layout}`),
       ),
     ),
   );
+}
+
+function whyNot(layout: Layout, { isUniform }: Controls): string | null {
+  if (!isUniform && layout !== "axial") return t("onlyAxial");
+  return layout === "volume" && !hasWebgl() ? t("noWebgl") : null;
+}
+
+let webgl: boolean | null = null;
+
+function hasWebgl(): boolean {
+  webgl ??= document.createElement("canvas").getContext("webgl2") !== null;
+  return webgl;
 }
 
 function windows(set: Controls, model: Model, { change }: ControlActions): HTMLElement {
@@ -78,6 +86,7 @@ function windows(set: Controls, model: Model, { change }: ControlActions): HTMLE
       on: { change: () => change({ window: PRESETS[select.value as keyof typeof PRESETS] ?? null }) },
     },
     h("option", { value: "task", selected: set.window === null }, t("window.task", { level, width })),
+    set.window && !Object.values(PRESETS).some(isChosen) && h("option", { value: "own", selected: true }, t("window.own", { level: Math.round(set.window.level_hu), width: Math.round(set.window.width_hu) })),
     ...Object.entries(PRESETS).map(([name, window]) =>
       h("option", { value: name, selected: isChosen(window) }, t(`window.${name}` as Key)),
     ),

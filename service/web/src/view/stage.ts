@@ -1,12 +1,12 @@
 import { fill, h } from "../dom";
-import type { Layout, ScanView, Spot } from "../scan/scan-view";
-import { isPlaced, unpacked } from "../scan/nifti";
+import { type Volume, volumeOf } from "../scan/nifti";
+import { ScanView, type Spot } from "../scan/scan-view";
 import { ask } from "../server/http";
 import { resultAddress } from "../server/job";
 import type { Model } from "../server/models";
 import { Problem } from "../server/problem";
 import type { Lesion, Report } from "../server/report";
-import { named, number, t } from "../text";
+import { type Key, named, number, t } from "../text";
 import { controls, type Controls, START_CONTROLS } from "./controls";
 
 /** What stands on the stage: nothing, a note, the scan, or a picture. */
@@ -15,30 +15,40 @@ type Face = "empty" | "note" | "scan" | "picture";
 /** The large part of the page: the scan with its mask, or the picture of a study that is one. */
 export class Stage {
   readonly element = h("section", { id: "stage", class: "stage" });
-  private readonly canvas = h("canvas", { id: "scan", tabindex: 0 });
-  private readonly frame = h("div", { class: "frame" }, this.canvas);
+  private readonly view = new ScanView();
   private readonly bar = h("div", { class: "controls" });
+  private readonly slider = h("input", { type: "range", id: "slice", min: 0, step: 1 });
+  private readonly sliderLabel = h("label", { for: "slice" });
   private readonly spotLine = h("p", { class: "spot", id: "spot" });
+  private readonly hint = h("p", { class: "hint" });
+  private readonly foot = h("div", { class: "foot" }, this.sliderLabel, this.slider, this.spotLine, this.hint);
   private readonly note = h("p", { class: "stage-note", id: "stage-note" });
   private readonly picture = h("img", { id: "picture", alt: "" });
-  private view: Promise<ScanView> | null = null;
-  private scan: Promise<ArrayBuffer | null> | null = null;
+  private scan: Promise<Volume | null> | null = null;
   private jobId: string | null = null;
   private model: Model | null = null;
   private report: Report | null = null;
   private spot: Spot | null = null;
   private face: Face = "empty";
   private words: () => string = () => "";
+  private set: Controls = START_CONTROLS;
   /** Whoever has begun to look is not led away when the answer comes. */
   private isTouched = false;
-  private set: Controls = START_CONTROLS;
 
   constructor() {
-    this.element.append(this.bar, this.frame, this.picture, this.note, this.spotLine);
-    for (const name of ["pointerdown", "wheel"]) {
-      this.canvas.addEventListener(name, () => (this.isTouched = true), { passive: true });
+    this.element.append(this.bar, this.view.element, this.picture, this.note, this.foot);
+    this.view.onSpot = (spot) => {
+      this.spot = spot;
+      this.tellSpot();
+    };
+    this.view.onWindow = (window) => {
+      this.set = { ...this.set, window };
+      this.drawControls();
+    };
+    this.slider.addEventListener("input", () => this.view.goToSlice(this.slider.valueAsNumber));
+    for (const name of ["pointerdown", "wheel", "keydown"]) {
+      this.element.addEventListener(name, () => (this.isTouched = true), { passive: true });
     }
-    this.canvas.addEventListener("keydown", (event) => this.onKey(event), { capture: true });
     this.clear();
   }
 
@@ -46,17 +56,16 @@ export class Stage {
     this.jobId = this.report = this.scan = this.spot = null;
     this.set = START_CONTROLS;
     this.isTouched = false;
-    delete this.canvas.dataset.job;
-    delete this.canvas.dataset.shown;
+    delete this.view.element.dataset.shown;
     if (this.picture.src) URL.revokeObjectURL(this.picture.src);
     this.picture.removeAttribute("src");
-    void this.view?.then((view) => view.clear()).catch(() => undefined);
+    delete this.picture.dataset.shown;
+    this.view.clear();
     this.show("empty");
   }
 
-  /** Begins to fetch what the viewer needs, so that a scan need not wait for it. */
-  warmUp(): void {
-    if (hasWebgl()) this.view ??= this.open();
+  wait(): void {
+    if (!this.jobId) this.show("note", () => t("viewerWaiting"));
   }
 
   /** A job has been read by the server: its scan is fetched and shown while the model still runs. */
@@ -66,13 +75,8 @@ export class Stage {
     this.jobId = jobId;
     this.model = model;
     this.show("note", () => t("viewerLoading"));
-    if (!hasWebgl()) return;
-    this.scan = this.fetchScan(jobId);
-    this.scan.then((file) => this.preview(jobId, file)).catch((error: unknown) => this.fail(jobId, error));
-  }
-
-  wait(): void {
-    if (!this.jobId) this.show("note", () => t("viewerWaiting"));
+    this.scan = fetchScan(jobId);
+    this.scan.then((scan) => this.preview(jobId, scan)).catch((error: unknown) => this.fail(jobId, error));
   }
 
   /** The answer has come: its mask is laid over the scan. */
@@ -80,18 +84,16 @@ export class Stage {
     this.follow(jobId, model);
     this.report = report;
     try {
-      const isPicture = report.input.kind === "png" || report.input.kind === "jpeg";
-      if (isPicture || !hasWebgl()) await this.showPicture(jobId, isPicture);
+      if (report.input.kind === "png" || report.input.kind === "jpeg") await this.showPicture(jobId);
       else await this.showMask(jobId, report, model);
     } catch (error) {
       this.fail(jobId, error);
     }
   }
 
-  async goTo(lesion: Lesion): Promise<void> {
+  goTo(lesion: Lesion): void {
     const value = this.model?.labels.find(({ name }) => name === lesion.label)?.value;
-    if (this.face !== "scan" || value === undefined) return;
-    (await this.view)?.goTo(lesion, value);
+    if (this.face === "scan" && value !== undefined) this.view.goTo(lesion, value);
   }
 
   /** After the language has changed. */
@@ -100,54 +102,42 @@ export class Stage {
     this.tellSpot();
   }
 
-  private async fetchScan(jobId: string): Promise<ArrayBuffer | null> {
-    const response = await ask(`jobs/${jobId}/image`);
-    return response.headers.get("Content-Type")?.startsWith("image/") ? null : unpacked(response);
+  /** Slices that say nothing of their sides wait for the report, which tells how to turn them. */
+  private preview(jobId: string, scan: Volume | null): void {
+    if (scan?.affine && !this.report && this.jobId === jobId) this.showScan(scan, null);
   }
 
-  /** Without a place for its slices a scan waits for the report, which tells how to turn them. */
-  private async preview(jobId: string, file: ArrayBuffer | null): Promise<void> {
-    if (!file || this.report || !isPlaced(file) || this.jobId !== jobId) return;
-    await this.showScan(jobId, file, { axes: null, isUniform: true });
-  }
-
-  private async showScan(jobId: string, file: ArrayBuffer, how: Parameters<ScanView["showScan"]>[1]): Promise<void> {
-    const model = this.model;
-    const view = await (this.view ??= this.open());
-    if (this.jobId !== jobId || !model || this.canvas.dataset.job === jobId) return;
-    this.canvas.dataset.job = jobId;
-    this.set = { ...START_CONTROLS, layout: how.isUniform ? "all" : "axial", isUniform: how.isUniform, window: null };
+  private showScan(scan: Volume, report: Report | null): void {
+    if (!this.model || this.view.element.dataset.shown) return;
+    const isUniform = !report?.warnings.some(({ code }) => code === "no_single_affine");
+    this.set = { ...START_CONTROLS, isUniform };
+    this.slider.max = "0";
+    this.view.showScan(scan, report?.input.axes ?? null, this.model.window);
+    this.change({ layout: isUniform && scan.shape.every((size) => size > 1) ? "all" : "axial" });
     this.show("scan");
-    await view.showScan(file, how, model.window);
-    this.canvas.dataset.shown = "scan";
+    this.view.element.dataset.shown = "scan";
   }
 
   private async showMask(jobId: string, report: Report, model: Model): Promise<void> {
-    const isUniform = !report.warnings.some(({ code }) => code === "no_single_affine");
-    const how = { axes: report.input.axes, isUniform };
-    const mask = ask(resultAddress(jobId, "nifti")).then(unpacked);
-    const scan = await this.scan;
-    if (scan) await this.showScan(jobId, scan, how);
-    const file = await mask;
+    const [scan, mask] = await Promise.all([this.scan, ask(resultAddress(jobId, "nifti")).then(volumeOf)]);
     performance.mark("sigap:mask-here");
-    if (this.jobId !== jobId) return;
-    const view = await this.view;
-    await view?.showMask(file, model.labels, how);
-    const largest = report.lesions[0];
-    if (largest && !this.isTouched) await this.goTo(largest);
+    if (this.jobId !== jobId || !scan) return;
+    this.showScan(scan, report);
+    this.view.showMask(mask, model.labels);
     this.set = { ...this.set, hasMask: true };
     this.show("scan");
-    this.canvas.dataset.shown = "mask";
-    performance.mark("sigap:mask-shown");
+    const largest = report.lesions[0];
+    if (largest && !this.isTouched) this.goTo(largest);
+    this.view.element.dataset.shown = "mask";
+    requestAnimationFrame(() => performance.mark("sigap:mask-shown"));
   }
 
-  private async showPicture(jobId: string, isOneSlice: boolean): Promise<void> {
-    const response = await ask(resultAddress(jobId, "png"));
-    const blob = await response.blob();
+  private async showPicture(jobId: string): Promise<void> {
+    const blob = await (await ask(resultAddress(jobId, "png"))).blob();
     if (this.jobId !== jobId) return;
     this.picture.src = URL.createObjectURL(blob);
     await this.picture.decode();
-    this.show("picture", () => (isOneSlice ? "" : t("noWebgl")));
+    this.show("picture");
     this.picture.dataset.shown = "mask";
   }
 
@@ -159,52 +149,40 @@ export class Stage {
     else this.show("note", () => t("viewerWaiting"));
   }
 
-  private async open(): Promise<ScanView> {
-    const { ScanView: View } = await import("../scan/scan-view");
-    const view = await View.on(this.canvas);
-    view.onSpot = (spot) => {
-      this.spot = spot;
-      this.tellSpot();
-    };
-    new ResizeObserver(() => view.draw()).observe(this.frame);
-    return view;
-  }
-
   private show(face: Face, words: () => string = () => ""): void {
     this.face = face;
     this.words = words;
     this.element.dataset.face = face;
-    this.frame.classList.toggle("away", face !== "scan");
+    this.view.element.hidden = this.bar.hidden = this.foot.hidden = face !== "scan";
     this.picture.hidden = face !== "picture";
-    this.bar.hidden = face !== "scan";
-    this.spotLine.hidden = face !== "scan";
     this.note.textContent = words();
     this.note.hidden = words() === "";
-    this.canvas.setAttribute("aria-label", t("viewerLabel"));
-    this.canvas.setAttribute("role", "img");
-    this.picture.alt = t(this.report && this.report.input.kind !== "png" && this.report.input.kind !== "jpeg" ? "sheetAlt" : "overlayAlt");
-    if (this.model && face === "scan") fill(this.bar, ...controls(this.set, this.model, { change: (changes) => void this.change(changes) }));
+    this.picture.alt = t("overlayAlt");
+    this.sliderLabel.textContent = t("slice");
+    this.hint.textContent = t("mousing");
+    this.view.describe((plane) => t("viewerLabel", { plane: t(`layout.${plane}` as Key) }));
+    this.drawControls();
   }
 
-  private async change(changes: Partial<Controls>): Promise<void> {
+  private drawControls(): void {
+    if (this.model) fill(this.bar, ...controls(this.set, this.model, { change: (changes) => this.change(changes) }));
+  }
+
+  private change(changes: Partial<Controls>): void {
     this.set = { ...this.set, ...changes };
-    const view = await this.view;
-    if (!view || !this.model) return;
-    if (changes.layout) view.setLayout(changes.layout satisfies Layout);
-    if (changes.window !== undefined) {
-      const { level_hu, width_hu } = changes.window ?? this.model.window;
-      view.setWindow(level_hu, width_hu);
-    }
-    if (changes.opacity !== undefined) view.setOpacity(changes.opacity);
-    if (changes.isOutline !== undefined) view.setOutline(changes.isOutline);
-    this.show("scan", this.words);
+    if (changes.layout) this.view.setLayout(changes.layout);
+    if (changes.window !== undefined && this.model) this.view.change({ window: changes.window ?? this.model.window });
+    if (changes.opacity !== undefined) this.view.change({ opacity: changes.opacity });
+    if (changes.isOutline !== undefined) this.view.change({ isOutline: changes.isOutline });
+    // A slider that is being drawn along must stay the one that it is.
+    if (changes.opacity === undefined) this.drawControls();
   }
 
   private tellSpot(): void {
     const { spot, model } = this;
     if (!spot || !model) return;
     const label = model.labels.find(({ value }) => value === spot.label)?.name;
-    const sides = spot.lps && spot.lps.map((mm, axis) => `${(mm < 0 ? "RAI" : "LPS").charAt(axis)} ${number(Math.abs(mm), 0)}`);
+    const sides = spot.lps?.map((mm, axis) => `${(mm < 0 ? "RAI" : "LPS").charAt(axis)} ${number(Math.abs(mm), 0)}`);
     const parts = [
       t("sliceOf", { slice: spot.index[0], last: spot.slices - 1 }),
       t("hu", { value: Math.round(spot.value) }),
@@ -212,26 +190,14 @@ export class Stage {
       sides ? `${sides.join("  ")} mm` : this.report?.input.axes ? t("onlyAxial") : t("noSides"),
     ];
     this.spotLine.textContent = parts.filter(Boolean).join("  |  ");
+    this.slider.max = String(spot.slices - 1);
+    this.slider.value = String(spot.index[0]);
     Object.assign(this.spotLine.dataset, { slice: spot.index[0], row: spot.index[1], column: spot.index[2], label: spot.label });
-  }
-
-  /** Page up and down go through the slices, wherever NiiVue's own keys go. */
-  private onKey(event: KeyboardEvent): void {
-    const steps: Readonly<Record<string, number>> = { PageUp: 1, PageDown: -1, ArrowUp: 1, ArrowDown: -1 };
-    const step = steps[event.key];
-    // Its other keys change what nobody asked for, such as a clip plane.
-    event.stopImmediatePropagation();
-    if (step === undefined || !this.spot) return;
-    event.preventDefault();
-    this.isTouched = true;
-    const slice = Math.min(this.spot.slices - 1, Math.max(0, this.spot.index[0] + step));
-    void this.view?.then((view) => view.goToSlice(slice));
   }
 }
 
-let webgl: boolean | null = null;
-
-function hasWebgl(): boolean {
-  webgl ??= document.createElement("canvas").getContext("webgl2") !== null;
-  return webgl;
+/** null: it is a picture, which is shown as its overlay. */
+async function fetchScan(jobId: string): Promise<Volume | null> {
+  const response = await ask(`jobs/${jobId}/image`);
+  return response.headers.get("Content-Type")?.startsWith("image/") ? null : volumeOf(response);
 }
