@@ -68,14 +68,15 @@ class Postgres:
     def create_database(self) -> str:
         """The name of a new, empty database."""
         name = f"test_{next(self._numbers)}"
-        self._administer(f"CREATE DATABASE {name}")
+        self.administer(f"CREATE DATABASE {name}")
         return name
 
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever may still be connected to it."""
-        self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+        self.administer(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _administer(self, statement: str) -> None:
+    def administer(self, statement: str) -> None:
+        """Run a statement that is for the server as a whole."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 

@@ -155,3 +155,13 @@ def test_a_server_that_goes_within_a_transaction_has_kept_nothing(
             transact(database, write("one"), lambda _: postgres.stop())
         postgres.start()
         assert read(database) == set()
+
+
+def test_a_database_without_an_encoding_gives_text_all_the_same(postgres: Postgres, tmp_path: Path) -> None:
+    name = "no_encoding"
+    postgres.administer(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    with closing(Database(tmp_path, postgres.url(name))) as database:
+        database.open()
+        transact(database, write("one", "zwei", "três"))
+        assert read(database) == {"one", "zwei", "três"}
+    postgres.drop_database(name)

@@ -19,6 +19,8 @@ _FILE = "sigap.sqlite3"
 _WAIT_S = 10
 # A server whose machine has gone without a word is found out in seconds, not after the two hours of TCP's own default.
 _PATIENCE = {
+    # Text comes as text from a database made without an encoding (SQL_ASCII) too: psycopg gives bytes otherwise.
+    "client_encoding": "utf8",
     "connect_timeout": _WAIT_S // 2,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
