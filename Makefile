@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-system run triton test check format page bench chaos pin clean
+.PHONY: help setup setup-system run triton test check format page bench chaos compose-test bundle bundle-check pin clean
 
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -44,12 +44,13 @@ triton: setup ## Serve as `make run` does, the models on a real Triton beside it
 test: setup setup-system ## Run the whole suite (ARGS="-k geometry" runs a part); with CI set a skip is a failure
 	$(if $(CI),PYTHONPATH=tests) $(BIN)/python -m pytest $(if $(CI),-p no_skips) $(ARGS)
 
-check: setup ## Format, lint, types, import contracts, licences
+check: setup ## Format, lint, types, import contracts, licences, Dockerfiles
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/licences.py
+	$(BIN)/hadolint docker/*.Dockerfile
 
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -63,6 +64,15 @@ bench: setup ## Measure speed and memory; writes docs/benchmarks.md
 
 chaos: setup setup-system ## Kill all gateways at random moments: nothing may be lost (ARGS="--small --seed 7")
 	PYTHONPATH=tests $(BIN)/python benchmarks/chaos.py $(ARGS)
+
+compose-test: setup ## Start docker-compose.yml from nothing, test it through TLS, kill containers (SIGAP_COMPOSE="docker compose")
+	PYTHONPATH=tests $(BIN)/python -m pytest -p no_skips tests/containers $(ARGS)
+
+bundle: setup ## Make dist/sigap-*.tar for machines without a network (ARGS=--no-images)
+	$(BIN)/python docker/bundle/build.py $(ARGS)
+
+bundle-check: setup ## Install that bundle with networking off, start it and run the smoke tests on it
+	$(BIN)/python docker/bundle/check.py
 
 pin: setup ## Write constraints.txt anew from what .venv holds
 	@sed -n '/^#/p' constraints.txt > .venv/constraints.txt

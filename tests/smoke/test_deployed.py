@@ -97,6 +97,18 @@ def test_without_a_key_only_an_open_server_answers(address: Address, client: htt
     assert answer.status_code == (httpx.codes.OK if address.key is None else httpx.codes.UNAUTHORIZED)
 
 
+def test_a_browser_logs_in_with_its_key(address: Address, client: httpx.Client) -> None:
+    with address.stranger() as browser:
+        answer = browser.post("/session", json={"key": address.key or "none is asked for"})
+        assert answer.status_code == httpx.codes.NO_CONTENT
+        assert browser.get("/jobs").status_code == httpx.codes.OK
+        if address.key is not None:
+            cookie = answer.headers["Set-Cookie"].lower()
+            assert "httponly" in cookie
+            # Behind a proxy the gateway itself sees plain HTTP.
+            assert ("secure" in cookie) is address.url.startswith("https:")
+
+
 @pytest.mark.parametrize("task", sorted(PATIENTS))
 def test_a_study_is_answered_while_its_client_waits(client: httpx.Client, task: str) -> None:
     patient = PATIENTS[task]
