@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+import toy
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -24,6 +27,24 @@ class Place:
     row: int
     column: int
     label: int
+
+
+SIDE, SLICES = 64, 20
+# Column, row and slice of their middles, and their radius in columns: on the patient's right, and smaller on the left.
+BLEEDS = ((18, 30, 6, 8), (46, 38, 14, 5))
+
+
+def write_head(path: Path, *, bleeds: int = len(BLEEDS)) -> Path:
+    """A toy's head as NIfTI: columns run to the patient's left, rows to the back."""
+    i, j, k = np.ogrid[:SIDE, :SIDE, :SLICES]
+    voxels = np.full((SIDE, SIDE, SLICES), toy.AIR_HU, np.int16)
+    voxels[((i - 32) ** 2 + (j - 32) ** 2 < 28**2) & (k >= 0)] = toy.ORGAN_HU
+    for column, row, slice_, radius in BLEEDS[:bleeds]:
+        voxels[(i - column) ** 2 + (j - row) ** 2 + (2 * (k - slice_)) ** 2 < radius**2] = toy.LESION_HU
+    affine = np.diag([-2.0, -2.0, 4.0, 1.0])
+    affine[:3, 3] = [64, 64, -40]
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    return path
 
 
 def drop(page: Page, *paths: Path) -> None:
@@ -56,8 +77,8 @@ def shown_place(page: Page) -> Place:
     return Place(**{name: int(said[name]) for name in ("slice", "row", "column", "label")})
 
 
-def scan_pixels(page: Page) -> NDArray[np.uint8]:
-    """(rows, columns, 3): the scan as it stands on the screen."""
+def scan_pixels(page: Page, plane: str = "axial") -> NDArray[np.uint8]:
+    """(rows, columns, 3): a plane of the scan as it stands on the screen."""
     # What is drawn now is seen with the next frame.
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return np.asarray(Image.open(io.BytesIO(page.locator(".plane.axial").screenshot())).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(page.locator(f".planes .{plane}").screenshot())).convert("RGB"))

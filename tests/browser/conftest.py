@@ -88,7 +88,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Opens the page; at the end nothing may have been asked of another machine, broken or been kept."""
     opened: list[tuple[Page, list[str]]] = []
 
-    def open_at(url: str, locale: str = "en-GB") -> Page:
+    def open_at(url: str, locale: str = "en-GB", waits_for: str = "#form .task") -> Page:
         context = chromium.new_context(
             viewport={"width": 1366, "height": 768}, locale=locale, accept_downloads=True, reduced_motion="reduce"
         )
@@ -99,7 +99,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: faults.append(f"broke: {error}"))
         page.on("console", lambda said: _is_policy(said.text) and faults.append(said.text))
         page.goto(url)
-        page.wait_for_selector("#form .task")
+        page.wait_for_selector(waits_for)
         opened.append((page, faults))
         return page
 

@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 import toy
-from browser_steps import answered, drop, scan_pixels, shown_place
+from browser_steps import answered, drop, scan_pixels, shown_place, write_head
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from conftest import Served
 
-SIDE, SLICES = 64, 20
-
-
-def head(*, is_empty: bool = False) -> NDArray[np.int16]:
-    """(column, row, slice): a body with one large bleed on the patient's right and a small one on the left."""
-    i, j, k = np.ogrid[:SIDE, :SIDE, :SLICES]
-    voxels = np.full((SIDE, SIDE, SLICES), toy.AIR_HU, np.int16)
-    voxels[((i - 32) ** 2 + (j - 32) ** 2 < 28**2) & (k >= 0)] = toy.ORGAN_HU
-    if not is_empty:
-        voxels[(i - 18) ** 2 + (j - 30) ** 2 + (2 * (k - 6)) ** 2 < 8**2] = toy.LESION_HU
-        voxels[(i - 46) ** 2 + (j - 38) ** 2 + (2 * (k - 14)) ** 2 < 5**2] = toy.LESION_HU
-    return voxels
-
-
-def write(path: Path, voxels: NDArray[Any]) -> Path:
-    """As NIfTI: columns to the patient's left, rows to the back."""
-    affine = np.diag([-2.0, -2.0, 4.0, 1.0])
-    affine[:3, 3] = [64, 64, -40]
-    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
-    return path
-
 
 def test_a_dropped_study_is_answered_with_its_mask_and_the_numbers_of_the_api(
     page: Page, served: Served, work: Path
 ) -> None:
-    drop(page, write(work / "head.nii.gz", head()))
+    drop(page, write_head(work / "head.nii.gz"))
     page.check("#task-hemorrhage")
     page.click("#start")
     job = answered(page)
@@ -60,7 +38,7 @@ def test_a_dropped_study_is_answered_with_its_mask_and_the_numbers_of_the_api(
 
 
 def test_the_mask_lies_where_the_lesion_is(page: Page, work: Path) -> None:
-    drop(page, write(work / "head.nii.gz", head()))
+    drop(page, write_head(work / "head.nii.gz"))
     page.check("#task-hemorrhage")
     page.click("#start")
     answered(page)
@@ -81,7 +59,7 @@ def test_the_mask_lies_where_the_lesion_is(page: Page, work: Path) -> None:
 
 
 def test_choosing_a_lesion_moves_the_crosshair_into_it(page: Page, served: Served, work: Path) -> None:
-    drop(page, write(work / "head.nii.gz", head()))
+    drop(page, write_head(work / "head.nii.gz"))
     page.check("#task-hemorrhage")
     page.click("#start")
     report = served.client.get(f"/jobs/{answered(page)}/result").json()
@@ -96,7 +74,7 @@ def test_choosing_a_lesion_moves_the_crosshair_into_it(page: Page, served: Serve
 
 
 def test_a_negative_is_a_calm_answer_with_its_limits(page: Page, work: Path) -> None:
-    drop(page, write(work / "head.nii.gz", head(is_empty=True)))
+    drop(page, write_head(work / "head.nii.gz", bleeds=0))
     page.check("#task-hemorrhage")
     page.click("#start")
     answered(page)

@@ -28,6 +28,7 @@ from postgres import Postgres
 from serving import files_left, forget_all, is_idle, serving, wait_until
 from sigap.api import jobs as jobs_api
 from sigap.api.app import create_app
+from sigap.api.gateway import Gateway
 from sigap.encoders.formats import FORMATS
 from sigap.engines.torchscript import TorchScriptEngine
 from sigap.jobs import lease
@@ -258,6 +259,45 @@ def test_every_format_before_and_after_a_restart(start: Start) -> None:
         assert late.content == early[name].content or name == "zip"
     assert after.client.get(job["links"]["image"]).content == image.content
     assert {response.status_code for response in plain.values()} == {200}
+
+
+def test_a_result_that_is_waited_for_is_written_while_the_study_is_at_hand(served: Served) -> None:
+    served.engine.go.clear()
+    job = served.accept(study())
+    served.becomes(job, "running")
+    address = f"{job['links']['result']}?format=nifti"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(served.client.get, address, headers={"Prefer": "foo, wait=20"})
+        gateway: Gateway = served.app.state.gateway
+        wait_until(lambda: bool(gateway.answers._wanted))
+        served.engine.go.set()
+        answer = waiting.result()
+    assert answer.status_code == 200
+    assert answer.content == served.client.get(address).content
+    assert not gateway.answers._wanted
+    assert not gateway.answers._ready
+
+
+def test_who_waits_too_short_or_not_at_all_is_told_that_there_is_no_result_yet(served: Served) -> None:
+    served.engine.go.clear()
+    job = served.accept(study())
+    for prefer in ("wait=1", "wait=x", "respond-async"):
+        answer = served.client.get(job["links"]["result"], headers={"Prefer": prefer})
+        assert (answer.status_code, answer.json()["state"]) in ((409, "queued"), (409, "running"))
+
+
+def test_who_waits_for_a_result_does_not_hold_up_a_server_that_stops(start: Start) -> None:
+    with ExitStack() as first, ThreadPoolExecutor() as pool:
+        served = start(first)
+        served.engine.go.clear()
+        job = served.accept(study())
+        served.becomes(job, "running")
+        waiting = pool.submit(served.client.get, job["links"]["result"], headers={"Prefer": "wait=20"})
+        gateway: Gateway = served.app.state.gateway
+        wait_until(lambda: bool(gateway.changes.watchers(job["id"])))
+        gateway.is_stopping.set()
+        assert waiting.result().status_code == 409
+        served.engine.go.set()
 
 
 def test_a_result_that_is_not_there_yet_and_of_a_cancelled_job(served: Served) -> None:

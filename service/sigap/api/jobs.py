@@ -1,10 +1,13 @@
 """Jobs, as clients see them (CONTRACT, section 6)."""
 
 import json
+import re
+import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -27,8 +30,8 @@ from sigap.api.job_schema import (
 from sigap.api.parameters import check_query
 from sigap.api.problems import Unauthorized
 from sigap.api.segment import answer_job
-from sigap.api.waiting import follow
-from sigap.core.errors import JobStateForbids, UnknownJob
+from sigap.api.waiting import follow, wait_for_end
+from sigap.core.errors import DeadlineExceeded, JobStateForbids, UnknownJob
 from sigap.encoders.formats import FORMATS
 from sigap.jobs.client import Client
 from sigap.jobs.job import Job, State
@@ -106,13 +109,43 @@ def cancel_job(request: Request, job_id: JobId) -> Response:
 
 
 @router.get("/jobs/{job_id}/result", summary="A job's result", response_class=Response, responses=RESULT_RESPONSES)
-async def get_result(request: Request, job_id: JobId, options: Annotated[ResultOptions, Query()]) -> Response:
-    """In any format, whatever was asked for first. A failed job answers with its own problem."""
+async def get_result(
+    request: Request,
+    job_id: JobId,
+    options: Annotated[ResultOptions, Query()],
+    prefer: Annotated[
+        list[str] | None,
+        Header(description="`wait=60`: where the job has not ended, wait so many seconds for its result (RFC 7240)."),
+    ] = None,
+) -> Response:
+    """In any format, whatever was asked for first. A failed job answers with its own problem.
+
+    Who waits is answered sooner than who asks after the end: the format is written while the study is at hand.
+    """
     check_query(request.query_params)
     encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
     gateway: Gateway = request.app.state.gateway
     job = await run_in_threadpool(_find, gateway, request, job_id)
-    return await answer_job(gateway, request, job, encoding)
+    patience_s = min(_patience_s(prefer or []), gateway.settings.request_timeout_s)
+    if job.has_ended or not patience_s:
+        return await answer_job(gateway, request, job, encoding)
+    gateway.answers.expect(job_id, encoding)
+    try:
+        deadline = time.monotonic() + patience_s
+        with suppress(DeadlineExceeded):
+            is_over = gateway.is_stopping.is_set
+            job = await wait_for_end(gateway, job_id, request.receive, deadline, is_over=is_over)
+        admitted: Admitted = request.state.admitted
+        await run_in_threadpool(admitted.check)
+        return await answer_job(gateway, request, job, encoding)
+    finally:
+        gateway.answers.forget(job_id, encoding)
+
+
+def _patience_s(prefer: list[str]) -> int:
+    """What `wait=` says; what cannot be read is passed over, as RFC 7240 wants it."""
+    found = re.search(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", ",".join(prefer).lower())
+    return int(found[1]) if found else 0
 
 
 @router.delete(

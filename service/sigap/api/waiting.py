@@ -78,21 +78,24 @@ async def cancel_if_unwanted(gateway: Gateway, job_id: str) -> None:
     await run_in_threadpool(gateway.store.cancel, job_id)
 
 
-async def wait_for_end(gateway: Gateway, job_id: str, receive: Receive, deadline: float) -> Job:
-    """Wait for a job's end on behalf of one client.
+async def wait_for_end(
+    gateway: Gateway, job_id: str, receive: Receive, deadline: float, *, is_over: Callable[[], bool] = lambda: False
+) -> Job:
+    """Wait for a job's end on behalf of one client; where `is_over` says so, the job as it is comes before its end.
 
     Args:
         gateway: this one.
         job_id: the job's.
         receive: of the client's request, whose body has been read.
         deadline: on `time.monotonic`'s clock.
+        is_over: whether to stop before its end.
 
     Raises:
         HungUp: the client closed the connection.
         DeadlineExceeded: the deadline has passed.
         UnknownJob: the job was erased.
     """
-    end, gone = asyncio.create_task(_last(gateway, job_id)), asyncio.create_task(hang_up(receive))
+    end, gone = asyncio.create_task(_last(gateway, job_id, is_over)), asyncio.create_task(hang_up(receive))
     try:
         left = max(0.0, deadline - time.monotonic())
         await asyncio.wait({end, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -110,9 +113,9 @@ async def wait_for_end(gateway: Gateway, job_id: str, receive: Receive, deadline
     )
 
 
-async def _last(gateway: Gateway, job_id: str) -> Job:
-    jobs = [job async for job in follow(gateway, job_id)]
-    return jobs[-1]
+async def _last(gateway: Gateway, job_id: str, is_over: Callable[[], bool]) -> Job:
+    jobs = [job async for job in follow(gateway, job_id, is_over=is_over)]
+    return jobs[-1] if jobs else await run_in_threadpool(gateway.store.get, job_id)
 
 
 async def hang_up(receive: Receive) -> None:

@@ -9,7 +9,7 @@ import { bodyPartOf } from "./study/body-part";
 import { Errand, withoutChoice } from "./study/errand";
 import { filesOfDrop, type StudyFile } from "./study/files";
 import { phantom } from "./study/phantom";
-import { speak, t, type Language } from "./text";
+import { known, type Language, speak, t } from "./text";
 import { cards, details, finding, geometryBanner, warnings } from "./view/answer";
 import { downloads } from "./view/downloads";
 import { dropPlace } from "./view/drop";
@@ -47,7 +47,7 @@ async function take(files: Promise<StudyFile[]> | readonly StudyFile[]): Promise
 }
 
 async function trySample(task: string): Promise<void> {
-  const name = t(`sample.name.${task}` as "sample.name.liver");
+  const name = known(`sample.name.${task}`) ?? "phantom.nii.gz";
   const file = await phantom(task, name);
   store.change({ files: [file], task, bodyPart: null, problem: null, word: null });
   await errand.send();
@@ -155,14 +155,14 @@ function tell(state: State, before: State): void {
 
 function talk(language: Language): void {
   speak(language);
-  store.tell();
+  store.redraw();
   stage.retell();
 }
 
 function paint(chosen: Theme): void {
   theme = chosen;
   document.documentElement.dataset.theme = chosen;
-  store.tell();
+  store.redraw();
 }
 
 function catchDrops(): void {
@@ -184,7 +184,7 @@ async function start(): Promise<void> {
   byId("stage-place").append(stage.element);
   catchDrops();
   store.watch(draw);
-  store.tell();
+  store.redraw();
   performance.mark("sigap:interactive");
   try {
     store.change({ models: await askJson<Models>("models") });

@@ -85,8 +85,13 @@ export class Store {
     this.watchers.push(watcher);
   }
 
-  /** Draws everything anew, after the language has changed. */
-  tell(): void {
+  /** Everything is drawn anew, after the language or the theme has changed; nothing else has. */
+  redraw(): void {
+    this.before = this.state;
+    this.tell();
+  }
+
+  private tell(): void {
     this.isTold = true;
     for (const watcher of this.watchers) watcher(this.state, this.before);
   }

@@ -88,10 +88,8 @@ export class PlaneView {
   }
 
   private draw(): void {
-    const { width, height } = this.canvas.getBoundingClientRect();
-    if (!width || !height) return;
-    const ratio = window.devicePixelRatio;
-    const [wide, tall] = [Math.round(width * ratio), Math.round(height * ratio)];
+    const [wide, tall] = this.size();
+    if (!wide || !tall) return;
     if (this.canvas.width !== wide || this.canvas.height !== tall) [this.canvas.width, this.canvas.height] = [wide, tall];
     const context = this.canvas.getContext("2d");
     if (!context) return;
@@ -118,13 +116,20 @@ export class PlaneView {
     this.drawn = { scan: forScan, mask: forMask };
   }
 
+  /** Of the canvas as it stands on the page, in pixels of the screen. */
+  private size(): [number, number] {
+    const { width, height } = this.canvas.getBoundingClientRect();
+    const ratio = window.devicePixelRatio;
+    return [Math.round(width * ratio), Math.round(height * ratio)];
+  }
+
   /** The whole slice fits at zoom 1, in millimetres: its pixels need not be square. */
   private frame({ scan: { shape, spacing } }: Scene): Frame {
     const { right, down } = this.layout;
     const [columns, rows] = [shape[right] ?? 1, shape[down] ?? 1];
     const [wideMm, tallMm] = [columns * (spacing[right] ?? 1), rows * (spacing[down] ?? 1)];
     const margin = 2 * MARGIN_PX * window.devicePixelRatio;
-    const { width, height } = this.canvas;
+    const [width, height] = this.size();
     const scale = this.zoom * Math.max(0.01, Math.min((width - margin) / wideMm, (height - margin) / tallMm));
     return {
       left: width / 2 - this.centre[0] * wideMm * scale,

@@ -75,6 +75,7 @@ export class ScanView {
     this.scene = null;
     for (const plane of this.planes) plane.show(null);
     void this.volume?.then((view) => view.clear());
+    delete this.canvas3d.dataset.shown;
     this.setLayout("all");
   }
 
@@ -116,6 +117,7 @@ export class ScanView {
     this.volume ??= import("./volume-view").then(({ VolumeView: View }) => View.on(this.canvas3d));
     const view = await this.volume;
     if (this.scene) await view.show(this.scene);
+    this.canvas3d.dataset.shown = String(this.scene !== null);
   }
 
   private tell(): void {

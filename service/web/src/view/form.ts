@@ -3,7 +3,7 @@ import type { Model } from "../server/models";
 import type { Fields, State, Store } from "../state";
 import { isPicture } from "../study/files";
 import { hasPhantom } from "../study/phantom";
-import { named, t } from "../text";
+import { known, named, t } from "../text";
 
 export interface FormActions {
   send(): void;
@@ -41,7 +41,7 @@ function tasks(state: State, store: Store): HTMLElement {
 }
 
 function taskChoice(model: Model, state: State, store: Store, isSuggested: boolean): HTMLElement {
-  const about = t(`task.${model.name}.about` as "task.liver.about");
+  const about = known(`task.${model.name}.about`) ?? t("modelVersion", { version: model.version });
   return h(
     "label",
     { class: "task" },
@@ -57,7 +57,7 @@ function taskChoice(model: Model, state: State, store: Store, isSuggested: boole
       "span",
       {},
       h("strong", {}, named("task", model.name)),
-      h("span", { class: "quiet" }, about.startsWith("task.") ? t("modelVersion", { version: model.version }) : about),
+      h("span", { class: "quiet" }, about),
       isSuggested && h("span", { class: "suggested" }, t("suggested", { part: state.bodyPart ?? "" })),
     ),
   );

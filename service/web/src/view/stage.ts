@@ -9,6 +9,8 @@ import type { Lesion, Report } from "../server/report";
 import { type Key, named, number, t } from "../text";
 import { controls, type Controls, START_CONTROLS } from "./controls";
 
+const PATIENCE_S = 600;
+
 /** What stands on the stage: nothing, a note, the scan, or a picture. */
 type Face = "empty" | "note" | "scan" | "picture";
 
@@ -25,6 +27,9 @@ export class Stage {
   private readonly note = h("p", { class: "stage-note", id: "stage-note" });
   private readonly picture = h("img", { id: "picture", alt: "" });
   private scan: Promise<Volume | null> | null = null;
+  /** Waited for while the model runs: the server writes it while it has the study at hand. */
+  private mask: Promise<Volume | null> | null = null;
+  private leave = new AbortController();
   private jobId: string | null = null;
   private model: Model | null = null;
   private report: Report | null = null;
@@ -53,7 +58,9 @@ export class Stage {
   }
 
   clear(): void {
-    this.jobId = this.report = this.scan = this.spot = null;
+    this.leave.abort();
+    this.leave = new AbortController();
+    this.jobId = this.report = this.scan = this.mask = this.spot = null;
     this.set = START_CONTROLS;
     this.isTouched = false;
     delete this.view.element.dataset.shown;
@@ -75,7 +82,9 @@ export class Stage {
     this.jobId = jobId;
     this.model = model;
     this.show("note", () => t("viewerLoading"));
-    this.scan = fetchScan(jobId);
+    const { signal } = this.leave;
+    this.scan = fetchScan(jobId, signal);
+    this.mask = this.scan.then((scan) => scan && fetchMask(jobId, signal, PATIENCE_S)).catch(() => null);
     this.scan.then((scan) => this.preview(jobId, scan)).catch((error: unknown) => this.fail(jobId, error));
   }
 
@@ -119,9 +128,10 @@ export class Stage {
   }
 
   private async showMask(jobId: string, report: Report, model: Model): Promise<void> {
-    const [scan, mask] = await Promise.all([this.scan, ask(resultAddress(jobId, "nifti")).then(volumeOf)]);
+    const { signal } = this.leave;
+    const [scan, mask] = await Promise.all([this.scan, this.mask?.then((early) => early ?? fetchMask(jobId, signal, 0))]);
     performance.mark("sigap:mask-here");
-    if (this.jobId !== jobId || !scan) return;
+    if (this.jobId !== jobId || !scan || !mask) return;
     this.showScan(scan, report);
     this.view.showMask(mask, model.labels);
     this.set = { ...this.set, hasMask: true };
@@ -197,7 +207,12 @@ export class Stage {
 }
 
 /** null: it is a picture, which is shown as its overlay. */
-async function fetchScan(jobId: string): Promise<Volume | null> {
-  const response = await ask(`jobs/${jobId}/image`);
+async function fetchScan(jobId: string, signal: AbortSignal): Promise<Volume | null> {
+  const response = await ask(`jobs/${jobId}/image`, { signal });
   return response.headers.get("Content-Type")?.startsWith("image/") ? null : volumeOf(response);
+}
+
+async function fetchMask(jobId: string, signal: AbortSignal, patienceS: number): Promise<Volume> {
+  const headers = patienceS ? { Prefer: `wait=${patienceS}` } : {};
+  return volumeOf(await ask(resultAddress(jobId, "nifti"), { signal, headers }));
 }
