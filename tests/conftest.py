@@ -16,16 +16,19 @@ from certificates import certificates
 from office import Office, opened_office
 from orthanc import orthanc, shared_orthanc
 from postgres import Postgres, database_url, postgres
-from triton_server import own_triton, triton, tritonserver
+from triton_server import _mortal, own_triton, slow, slow_repository, triton, tritonserver
 
 __all__ = [
     "ROOT",
+    "_mortal",
     "certificates",
     "database_url",
     "orthanc",
     "own_triton",
     "postgres",
     "shared_orthanc",
+    "slow",
+    "slow_repository",
     "triton",
     "tritonserver",
 ]

@@ -32,7 +32,7 @@ class House:
     def __init__(self, process: TritonProcess) -> None:
         self.process = process
         self.repository = process.repository
-        self._http = httpx.Client(base_url=process.http, timeout=PATIENCE_S)
+        self._http = httpx.Client(base_url=process.http, timeout=5 * PATIENCE_S)
 
     def close(self) -> None:
         """The quick way: nothing of it is needed any more."""
@@ -70,6 +70,24 @@ class House:
         stats: dict[str, Any] = self._http.get(f"/v2/models/{task}/stats").raise_for_status().json()["model_stats"][0]
         return stats
 
+    def rejections(self, task: str) -> int:
+        """Requests that found a full queue."""
+        lines = httpx.get(self.process.metrics).text.splitlines()
+        name = "nv_inference_request_failure{"
+        counts = [
+            line.split()[-1] for line in lines if line.startswith(name) and f'"{task}"' in line and "REJECTED" in line
+        ]
+        return sum(int(count) for count in counts)
+
+    @contextmanager
+    def serving(self, task: str, **parts: Any) -> Iterator[None]:
+        """A toy task of one test's own: what stays behind would be in every later engine's list."""
+        self.add(task, **parts)
+        try:
+            yield
+        finally:
+            self.remove(task)
+
     @contextmanager
     def engine(self, *, timeout_s: float = PATIENCE_S) -> Iterator[TritonEngine]:
         """A gateway's engine over this server alone."""
@@ -97,10 +115,12 @@ def add_version(repository: Path, task: str, **parts: Any) -> None:
     """Write a toy task into a repository, or a new version of it, which the configuration then names too."""
     config = repository / task / "config.pbtxt"
     before = config.read_text() if config.exists() else ""
-    extra = parts.pop("config", "")
+    extra, versions = parts.pop("config", ""), parts.pop("versions", 2)
     toy.write_repository(repository, task=task, **parts)
-    kept = "".join(re.findall(r"^parameters \{ key: \"sha256\.\d+\".*\n", before, re.MULTILINE))
-    config.write_text(config.read_text() + extra + kept)
+    named = re.findall(r"^(parameters \{ key: \"sha256\.(\d+)\".*\n)", before, re.MULTILINE)
+    kept = "".join(line for line, number in named if number != parts.get("version", "1"))
+    text = config.read_text().replace("num_versions: 2", f"num_versions: {versions}")
+    config.write_text(text + extra + kept)
 
 
 @pytest.fixture(scope="session")
@@ -118,20 +138,44 @@ def triton(tritonserver: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield house
 
 
+@pytest.fixture(scope="session")
+def slow_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The task `slow`, the same bytes for every server that has it; requests of single slices are waited for."""
+    repository = tmp_path_factory.mktemp("slow")
+    add_version(
+        repository, "slow", module=toy.Slow(), config="dynamic_batching { max_queue_delay_microseconds: 50000 }\n"
+    )
+    return repository
+
+
 @pytest.fixture
-def own_triton(tritonserver: Path, tmp_path: Path) -> Iterator[House]:
-    """A server that the test may kill; it knows the task `slow`."""
-    with _house(tritonserver, tmp_path / "own", slow=toy.Slow()) as house:
+def slow(triton: House, slow_repository: Path) -> str:
+    """The name of a task of the session's server that takes its time; nobody changes it."""
+    triton.add_folder(slow_repository / "slow")
+    return "slow"
+
+
+@pytest.fixture(scope="session")
+def _mortal(tritonserver: Path, slow_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with _house(tritonserver, tmp_path_factory.mktemp("mortal"), slow_repository / "slow") as house:
         yield house
 
 
+@pytest.fixture
+def own_triton(_mortal: House) -> House:
+    """A server with the task `slow` that the test may kill; it is there when the test begins."""
+    if not _mortal.process.is_running():
+        _mortal.process.start()
+    return _mortal
+
+
 @contextmanager
-def _house(tritonserver: Path, folder: Path, **tasks: Any) -> Iterator[House]:
+def _house(tritonserver: Path, folder: Path, *models: Path) -> Iterator[House]:
     repository = folder / "repository"
     repository.mkdir(parents=True)
-    for task, module in tasks.items():
-        add_version(repository, task, module=module)
-    options = ("--model-control-mode=explicit", *(f"--load-model={task}" for task in tasks))
+    for model in models:
+        shutil.copytree(model, repository / model.name)
+    options = ("--model-control-mode=explicit", *(f"--load-model={model.name}" for model in models))
     process = TritonProcess(tritonserver, repository, folder / "log", *options)
     process.start()
     house = House(process)

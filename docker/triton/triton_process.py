@@ -51,6 +51,10 @@ class TritonProcess:
         return f"http://127.0.0.1:{self.http_port}"
 
     @property
+    def metrics(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise RuntimeError("the server was not started")

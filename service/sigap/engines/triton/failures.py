@@ -4,7 +4,8 @@
     ├── ServerAway            the server is not there, or went in mid-call
     ├── ServerBusy            its queue is full
     ├── VersionGone           it does not serve this version of the model now
-    └── ModelSick             the model's process is broken there
+    ├── ModelSick             the model's process is broken there
+    └── RegionLost            it does not know our shared memory, as after a restart
 
 Anything else is final: the same call would fail again.
 """
@@ -42,20 +43,30 @@ class ModelSick(CallFailed):
     """It serves the version, and every call of it fails."""
 
 
+class RegionLost(CallFailed):
+    """It does not know the shared memory that the call names."""
+
+
 def call_failed(error: InferenceServerException) -> CallFailed | None:
     """What kind of passing failure it is; None: it is final."""
-    code, words = status(error), error.message()
-    if code == "UNAVAILABLE":
-        if "maximum queue size" in words:
-            return ServerBusy(words)
-        return VersionGone(words) if "unknown model" in words or "not ready" in words else ServerAway(words)
-    if code == "NOT_FOUND":
-        return VersionGone(words)
-    if code == "INTERNAL" and _MODEL_FAILED not in words:
-        return ModelSick(words)
-    if code in {"CANCELLED", "UNKNOWN", "ABORTED"}:
-        return ServerAway(words)
-    return None
+    kind = _kind(status(error), error.message())
+    return None if kind is None else kind(error.message())
+
+
+def _kind(code: str, words: str) -> type[CallFailed] | None:
+    says = {
+        "shared memory region": RegionLost,
+        "maximum queue size": ServerBusy,
+        "unknown model": VersionGone,
+        "not ready": VersionGone,
+    }
+    said = next((kind for part, kind in says.items() if part in words), None)
+    if said is RegionLost or (said and code == "UNAVAILABLE"):
+        return said
+    if code == "INTERNAL":
+        return None if _MODEL_FAILED in words else ModelSick
+    codes = {"NOT_FOUND": VersionGone} | dict.fromkeys(("UNAVAILABLE", "CANCELLED", "UNKNOWN", "ABORTED"), ServerAway)
+    return codes.get(code)
 
 
 def final(error: InferenceServerException, model: Model, shape: tuple[int, ...]) -> Exception:
@@ -71,6 +82,12 @@ def final(error: InferenceServerException, model: Model, shape: tuple[int, ...])
     if code == "INTERNAL":
         return ModelError(f"model {model.name!r} cannot be run on slices of {rows} x {columns}")
     return ValueError(f"Triton refuses a call of model {model.name!r} with {shape}: {code}, {words}")
+
+
+def was_answered(error: InferenceServerException) -> bool:
+    """Whether the server itself has said so, and is done with the call."""
+    answers = {"INTERNAL", "INVALID_ARGUMENT", "NOT_FOUND"}
+    return status(error) in answers or isinstance(call_failed(error), (ServerBusy, VersionGone))
 
 
 def status(error: InferenceServerException) -> str:

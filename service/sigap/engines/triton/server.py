@@ -12,13 +12,23 @@ from typing import Any
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
 from sigap.core.contract import Model
 from sigap.core.errors import ModelError
 from sigap.engines.repository import model_from_config
-from sigap.engines.triton.failures import CallFailed, ModelSick, ServerAway, VersionGone, call_failed, final
+from sigap.engines.triton.failures import (
+    CallFailed,
+    ModelSick,
+    RegionLost,
+    ServerAway,
+    VersionGone,
+    call_failed,
+    final,
+    was_answered,
+)
+from sigap.engines.triton.shared_memory import SharedSlots, Slot
 
 _MESSAGE_BYTES = (1 << 31) - 1
 _CHANNEL: list[tuple[str, int]] = [
@@ -70,6 +80,8 @@ class TritonServer:
         broken: models that it lists and of which it serves no version.
         is_away: whether it could not be reached.
         in_flight: batches that it has been asked and has not answered.
+        answered: batches that it has answered.
+        slots: memory that both sides see, where they run on one host.
     """
 
     def __init__(self, address: str) -> None:
@@ -78,9 +90,10 @@ class TritonServer:
         self.sick: frozenset[Version] = frozenset()
         self.broken: frozenset[str] = frozenset()
         self.is_away = True
-        self.in_flight = 0
+        self.in_flight = self.answered = 0
         self._client = InferenceServerClient(address, channel_args=_CHANNEL)
         self._faults: dict[Version, str] = {}
+        self.slots = SharedSlots(self._client, address)
         self._configs: dict[Version, tuple[bytes, Served | None]] = {}
         self._proven_at: dict[Version, float] = {}
         self._heard_at = time.monotonic()
@@ -89,6 +102,7 @@ class TritonServer:
         self._is_known = False
 
     async def close(self) -> None:
+        await self.slots.close()
         await self._client.close()
 
     def serves(self, model: Model) -> bool:
@@ -117,6 +131,7 @@ class TritonServer:
                 self._set_away(error.message())
             return
         self._heard_at = time.monotonic()
+        await (self.slots.probe() if self.is_away or self.slots.are_lost else self.slots.tidy())
         sick = {version: why for version, served in listed.items() if (why := await self._disproof(served))}
         self.served, self.sick = listed, frozenset(sick)
         self.broken = frozenset(name for name, _ in faults) - {name for name, _ in listed}
@@ -143,6 +158,7 @@ class TritonServer:
             finally:
                 call.cancel()
                 lost.cancel()
+        self.answered += 1
         self._proven_at[model.name, model.version] = self._heard_at = time.monotonic()
         return _checked(probabilities, model, slices.shape)
 
@@ -157,20 +173,38 @@ class TritonServer:
         return served is None or served.model != model
 
     async def _call(self, model: Model, slices: NDArray[np.uint8], timeout_s: float) -> NDArray[np.uint8] | None:
-        tensor = InferInput("SLICES", slices.shape, "UINT8")
-        tensor.set_data_from_numpy(slices)
-        outputs = [InferRequestedOutput("PROBABILITIES")]
-        answer = await self._client.infer(
-            model.name, [tensor], model_version=model.version, outputs=outputs, client_timeout=timeout_s
+        answer_bytes = slices[:, 0].size * len(model.contract.labels)
+        slot = await self.slots.take(slices.nbytes + answer_bytes)
+        tensor, wanted = InferInput("SLICES", slices.shape, "UINT8"), InferRequestedOutput("PROBABILITIES")
+        if slot is None:
+            tensor.set_data_from_numpy(slices)
+            answer = await self._ask(model, tensor, wanted, timeout_s)
+            probabilities: NDArray[np.uint8] | None = answer.as_numpy("PROBABILITIES")
+            return probabilities
+        slot.write(slices)
+        tensor.set_shared_memory(slot.name, slices.nbytes)
+        wanted.set_shared_memory(slot.name, answer_bytes, slices.nbytes)
+        with _kept(self.slots, slot):
+            answer = await self._ask(model, tensor, wanted, timeout_s)
+            output = answer.get_output("PROBABILITIES")
+            if output is None or output.datatype != "UINT8":
+                return None
+            return slot.read(output.shape, slices.nbytes)
+
+    async def _ask(
+        self, model: Model, tensor: InferInput, wanted: InferRequestedOutput, timeout_s: float
+    ) -> InferResult:
+        return await self._client.infer(
+            model.name, [tensor], model_version=model.version, outputs=[wanted], client_timeout=timeout_s
         )
-        probabilities: NDArray[np.uint8] | None = answer.as_numpy("PROBABILITIES")
-        return probabilities
 
     def _noted(self, error: InferenceServerException, model: Model) -> CallFailed | None:
         """Learn from a failure at once; the next look will take back what has passed."""
         failure = call_failed(error)
         if isinstance(failure, ServerAway):
             self._set_away(str(failure))
+        elif isinstance(failure, RegionLost):
+            self.slots.lose()
         elif isinstance(failure, ModelSick):
             version = model.name, model.version
             self._proven_at.pop(version, None)
@@ -247,6 +281,7 @@ class TritonServer:
             _log.warning("triton server away", server=self.address, why=why)
         self.is_away, self._is_known = True, True
         self._proven_at.clear()
+        self.slots.forget()
         self._lost.set()
 
     @contextmanager
@@ -256,6 +291,20 @@ class TritonServer:
             yield
         finally:
             self.in_flight -= 1
+
+
+@contextmanager
+def _kept(slots: SharedSlots, slot: Slot) -> Iterator[None]:
+    """Use a slot again only if the server is done with it."""
+    is_done = False
+    try:
+        yield
+        is_done = True
+    except InferenceServerException as error:
+        is_done = was_answered(error)
+        raise
+    finally:
+        (slots.give_back if is_done else slots.abandon)(slot)
 
 
 def _served(config: Any, version: str) -> Served | None:
