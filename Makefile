@@ -59,8 +59,8 @@ format: setup ## Format the code and mend what ruff can mend
 page: ## Build the page of service/web into the package, with Node 20.19 or newer; what it writes is checked in
 	cd service/web && npm ci && npm run build
 
-bench: setup ## Measure speed and memory; writes docs/benchmarks.md
-	PYTHONPATH=tests $(BIN)/python benchmarks/run.py
+bench: setup ## Measure speed and memory; writes docs/benchmarks.md (ARGS="--only triton": a part, and no page)
+	PYTHONPATH=tests:docker/triton $(BIN)/python benchmarks/run.py $(ARGS)
 
 chaos: setup setup-system ## Kill all gateways at random moments: nothing may be lost (ARGS="--small --seed 7")
 	PYTHONPATH=tests $(BIN)/python benchmarks/chaos.py $(ARGS)

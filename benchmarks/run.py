@@ -21,10 +21,13 @@ import job_priority
 import job_quota
 import speed
 import studies
-from server import serving
+import triton_speed
+from server import Server, serving
 
 import toy
+import triton_wheel
 from sigap.engines.torchscript import TorchScriptEngine
+from triton_process import TritonProcess
 
 _PAGE = studies.ROOT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- make bench: begin -->\n", "<!-- make bench: end -->\n"
@@ -44,10 +47,11 @@ class Row:
 
 
 def main() -> int:
-    """Measure everything, or with `--only jobs` the jobs alone; the exit status is 1 where a target is missed."""
+    """Measure everything, or with `--only` a part; the exit status is 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["jobs"], help="measure these alone, and leave docs/benchmarks.md as it is")
-    chosen = job_measurements if parser.parse_args().only else measurements
+    parts = {"jobs": job_measurements, "triton": triton_measurements}
+    parser.add_argument("--only", choices=parts, help="measure these alone, and leave docs/benchmarks.md as it is")
+    chosen = parts.get(parser.parse_args().only, measurements)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="sigap-bench-") as folder:
         for row in chosen(Path(folder)):
@@ -80,6 +84,56 @@ def measurements(folder: Path) -> Iterator[Row]:
         f"slowest refusal {met.slowest_refusal_s:.2f} s",
     )
     yield from job_measurements(folder)
+    yield from triton_measurements(folder)
+
+
+def triton_measurements(folder: Path) -> Iterator[Row]:
+    """A gateway in front of a real Triton on this machine."""
+    if reason := triton_wheel.why_not_here():
+        print(f"Triton is not measured: {reason}.")
+        return
+    abdomen, what_abdomen = studies.abdomen(folder)
+    head, what_head = studies.head(folder)
+    with triton_speed.house() as (triton, gateway):
+        for task, path, what in (("liver", abdomen, what_abdomen), ("hemorrhage", head, what_head)):
+            yield from triton_request_rows(triton, gateway, task, path, what)
+        for clients in (1, 4, 16):
+            met = triton_speed.crowd(triton, gateway, clients, "hemorrhage", head)
+            spread = ", ".join(f"p{percent} {met.percentile_s(percent):.1f} s" for percent in (50, 95, 99))
+            batches = ", ".join(f"{count} of {size}" for size, count in sorted(met.batches.items()))
+            yield Row(
+                f"{clients} clients at once, Triton ({what_head})",
+                "none lost, none wrong",
+                f"{met.slices_a_second:.1f} slices/s",
+                met.lost == 0,
+                f"{spread}; batches: {batches}; {met.lost} lost or wrong",
+            )
+
+
+def triton_request_rows(triton: TritonProcess, gateway: Server, task: str, path: Path, what: str) -> Iterator[Row]:
+    """One task over Triton: the whole request, its CPU, and what goes over the wire."""
+    met = triton_speed.request(triton, gateway, task, path)
+    ratio = met.whole_s / met.bare_s
+    stages = ", ".join(f"{name} {spent:.2f}" for name, spent in met.stages_s.items())
+    yield Row(
+        f"whole request ÷ bare Triton, {task} ({what})",
+        "≤ 1.25",
+        f"{ratio:.2f}",
+        ratio <= 1.25,
+        f"{met.whole_s:.2f} s ({stages}) ÷ {met.bare_s:.2f} s; gateway's CPU {met.cpu_ms:.1f} ms a slice",
+    )
+    sent, least = triton_speed.bytes_a_pixel(triton, task, path)
+    yield Row(
+        f"bytes to and from Triton for each pixel, {task}", f"{least} (K + C)", f"{sent:.3f}", sent <= 1.01 * least
+    )
+    shared_ms, sent_ms = triton_speed.hop(triton, task)
+    yield Row(
+        f"a batch beside Triton's computing, {task}",
+        "shared memory is faster",
+        f"{shared_ms:.1f} ms",
+        shared_ms <= sent_ms,
+        f"sent over loopback {sent_ms:.1f} ms",
+    )
 
 
 def job_measurements(folder: Path) -> Iterator[Row]:

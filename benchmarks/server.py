@@ -19,9 +19,10 @@ _PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Server:
-    """Where it answers, and how long it took from the start of its process until it was ready."""
+    """Where it answers, its process, and how long it took from the start of that until it was ready."""
 
     address: str
+    pid: int
     start_s: float
 
 
@@ -39,7 +40,7 @@ def serving(**settings: str) -> Iterator[Server]:
         process = subprocess.Popen(command, env=environment)
         try:
             _wait(address, process)
-            yield Server(address, time.perf_counter() - started)
+            yield Server(address, process.pid, time.perf_counter() - started)
         finally:
             process.terminate()
             process.wait(_PATIENCE_S)

@@ -70,15 +70,6 @@ class House:
         stats: dict[str, Any] = self._http.get(f"/v2/models/{task}/stats").raise_for_status().json()["model_stats"][0]
         return stats
 
-    def rejections(self, task: str) -> int:
-        """Requests that found a full queue."""
-        lines = httpx.get(self.process.metrics).text.splitlines()
-        name = "nv_inference_request_failure{"
-        counts = [
-            line.split()[-1] for line in lines if line.startswith(name) and f'"{task}"' in line and "REJECTED" in line
-        ]
-        return sum(int(count) for count in counts)
-
     @contextmanager
     def serving(self, task: str, **parts: Any) -> Iterator[None]:
         """A toy task of one test's own: what stays behind would be in every later engine's list."""

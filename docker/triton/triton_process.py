@@ -64,7 +64,7 @@ class TritonProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, is_awaited: bool = True) -> None:
-        """Start it and wait until its first models are loaded.
+        """Start it and wait until its first models are loaded. It ends with the thread that has started it.
 
         Raises:
             RuntimeError: it ended or hangs; with the end of its log.

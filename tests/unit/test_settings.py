@@ -101,3 +101,22 @@ def test_a_database_that_is_no_postgresql_is_refused_without_its_password(url: s
 def test_data_lies_where_the_user_s_data_belongs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert read_settings().data == tmp_path / "sigap"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://triton:8001", "triton", "triton:", "triton:http", ":8001", "a:1,,b:2", "user@triton:8001", "a:99999"],
+)
+def test_an_address_of_triton_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="SIGAP_TRITON_URL: it must look like host:port"):
+        read_settings(engine="triton", triton_url=url)
+
+
+def test_addresses_of_triton_are_told_apart() -> None:
+    settings = read_settings(engine="triton", triton_url="triton-a:8001, 10.0.0.7:9001,[fd00::1]:8001,triton-a:8001")
+    assert settings.triton_addresses == ("triton-a:8001", "10.0.0.7:9001", "[fd00::1]:8001")
+
+
+def test_the_triton_engine_needs_an_address() -> None:
+    with pytest.raises(SettingsError, match="SIGAP_TRITON_URL"):
+        read_settings(engine="triton")
