@@ -105,12 +105,14 @@ def made_at(result: Result) -> datetime:
     return result.created.astimezone(datetime.strptime(str(offset), "%z").tzinfo)
 
 
-def save(dataset: Dataset, path: Path) -> None:
-    """Write a Part 10 file (PS3.10 7.1) in Explicit VR Little Endian; equal data sets give equal bytes."""
+def save(dataset: Dataset, path: Path, *, syntax: UID = ExplicitVRLittleEndian) -> None:
+    """Write a Part 10 file (PS3.10 7.1), little endian; equal data sets give equal bytes."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = f"SIGAP_{__version__}"[:16]
     dataset.file_meta = meta
+    # The texts taken over are bytes still; they are the same in both.
+    dataset.set_original_encoding(is_implicit_vr=syntax.is_implicit_VR, is_little_endian=True)
     dcmwrite(path, dataset, enforce_file_format=True)

@@ -45,7 +45,7 @@ def write_seg(result: Result, path: Path) -> None:
     with tempfile.TemporaryFile(dir=path.parent) as pixels:
         write_bits(planes(labelmap, contract, shown), cast("BinaryIO", pixels))
         pixels.seek(0)
-        dataset.PixelData = pixels
+        dataset.add_new("PixelData", "OB", pixels)
         save(dataset, path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import CTImageStorage
@@ -51,9 +51,14 @@ def source_of(study: Study) -> DicomSource:
 
 
 def header_of(source: DicomSource) -> Dataset:
-    """The source's own attributes, their bytes untouched: written again, they are what they were in the images."""
+    """The source's own attributes, the bytes of texts untouched: written again, they are what they were in the images."""
     header = read_dataset(io.BytesIO(source.header), is_implicit_VR=False, is_little_endian=True)
-    encodings = convert_encodings(header.get("SpecificCharacterSet"))
+    for tag in header.keys():  # noqa: SIM118 - a Dataset iterates over elements, and parses all of them
+        if header.get_item(tag).VR == "SQ":
+            # Its items are in the encoding of their file, and cannot be passed on as bytes.
+            header[tag] = header[tag]
+    named = header.get("SpecificCharacterSet")
+    encodings = convert_encodings(named) if named else default_encoding
     header.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=encodings)
     return header
 

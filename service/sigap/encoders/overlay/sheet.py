@@ -18,7 +18,7 @@ from sigap.encoders.overlay.choice import chosen_slices
 from sigap.encoders.overlay.contour import Colour, Place
 from sigap.encoders.overlay.header import footer_rows, header_rows, is_picture
 from sigap.encoders.overlay.text import DIM, draw_rows, draw_text, rows_height, shortened, text_width
-from sigap.encoders.overlay.tile import Tile, canonical_slice, draw_tile
+from sigap.encoders.overlay.tile import Tile, canonical_slice, draw_tile, tile_size
 
 _BACKGROUND: Colour = (14, 16, 19)
 _MOST_TILES = 12
@@ -117,7 +117,7 @@ def _layout(result: Result, labelmap: NDArray[np.uint8]) -> _Layout:
         _MOST_TILES,
         flipped=grid.orientation.flip_slices,
     )
-    size = _tile_size(grid, _SINGLE_TILE_PX if len(indices) == 1 else _TILE_PX)
+    size = tile_size(grid, _SINGLE_TILE_PX if len(indices) == 1 else _TILE_PX)
     tiles = tuple(Tile(index, size, _UNIT_PX) for index in indices)
     return _Layout(tiles, min(_MOST_COLUMNS, len(tiles)), _UNIT_PX, has_captions=True)
 
@@ -127,15 +127,6 @@ def _picture_layout(grid: Grid) -> _Layout:
     fitting = min(max(rows, columns) // _LONGEST_PX_A_UNIT, min(rows, columns) // _SHORTEST_PX_A_UNIT)
     unit = max(_UNIT_PX, min(fitting, _LARGEST_UNIT_PX))
     return _Layout((Tile(0, (columns, rows), unit),), 1, unit, has_captions=False)
-
-
-def _tile_size(grid: Grid, longest_px: int) -> Place:
-    """Width and height of a tile on which millimetres are square, whatever the pixels are."""
-    _, rows, columns = grid.shape
-    extent = [rows * (grid.spacing_mm[1] or 1.0), columns * (grid.spacing_mm[2] or 1.0)]
-    tall, wide = extent[::-1] if grid.orientation.transpose else extent
-    scale = longest_px / max(tall, wide)
-    return max(1, round(wide * scale)), max(1, round(tall * scale))
 
 
 def _draw_caption(canvas: Image.Image, result: Result, tile: Tile, at: Place) -> None:

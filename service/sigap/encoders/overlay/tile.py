@@ -54,6 +54,15 @@ def draw_tile(canvas: Image.Image, result: Result, tile: Tile, at: Place) -> Non
         _draw_marks(canvas, tile, at)
 
 
+def tile_size(grid: Grid, longest_px: int) -> Place:
+    """Width and height of a tile on which millimetres are square, whatever the pixels are."""
+    _, rows, columns = grid.shape
+    extent = [rows * (grid.spacing_mm[1] or 1.0), columns * (grid.spacing_mm[2] or 1.0)]
+    tall, wide = extent[::-1] if grid.orientation.transpose else extent
+    scale = longest_px / max(tall, wide)
+    return max(1, round(wide * scale)), max(1, round(tall * scale))
+
+
 def canonical_slice(grid: Grid, stored: int) -> int:
     """A slice's index the other way between stored and canonical; it is its own inverse."""
     return grid.shape[0] - 1 - stored if grid.orientation.flip_slices else stored
