@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -190,9 +191,23 @@ def test_the_description_says_whether_a_key_is_asked_for(locked: Locked) -> None
         assert all("401" in entry["responses"] for line, entry in operations.items() if line not in is_open)
 
 
+def without_labels(description: dict[str, Any]) -> dict[str, Any]:
+    """The same without what a schema cannot say: a label must be one of the task's, and goes with format stl alone."""
+    narrowed = deepcopy(description)
+    operations = [operation for methods in narrowed["paths"].values() for operation in methods.values()]
+    for parameter in (one for operation in operations for one in operation.get("parameters", [])):
+        if parameter["name"] == "label":
+            parameter["schema"] = {"enum": [None]}
+        if parameter["name"] == "format":
+            parameter["schema"]["enum"].remove("stl")
+    return narrowed
+
+
 KEY = "idempotency-key"
 LOCKED = documentation.describe(APP, ["toy"], asks_for_key=True)
-OPEN_SCHEMA, SCHEMA = (schemathesis.openapi.from_dict(description) for description in (DESCRIPTION, LOCKED))
+OPEN_SCHEMA, SCHEMA = (
+    schemathesis.openapi.from_dict(without_labels(description)) for description in (DESCRIPTION, LOCKED)
+)
 for _schema in (OPEN_SCHEMA, SCHEMA):
     _schema.config.generation.update(modes=list(schemathesis.GenerationMode))
 

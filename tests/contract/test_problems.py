@@ -87,12 +87,12 @@ JOB_ROUTES = [
 REQUESTS: list[tuple[str, dict[str, Any], int, str]] = [
     ("POST /segment/nope", {"files": STUDY}, 404, "unknown-task"),
     ("POST /segment/..%2Fetc", {"files": STUDY}, 404, "not-found"),
-    ("POST /segment/toy?format=seg", {"files": STUDY}, 406, "not-acceptable"),
     ("POST /segment/toy?format=bmp", {"files": STUDY}, 406, "not-acceptable"),
     ("POST /segment/toy", {"files": STUDY, "headers": {"accept": "text/html"}}, 406, "not-acceptable"),
     ("POST /segment/toy?colour=red", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?label=blob", {"files": STUDY}, 422, "bad-parameter"),
-    ("POST /segment/toy?format=stl&label=blob", {"files": STUDY}, 406, "not-acceptable"),
+    ("POST /segment/toy?format=stl&label=spleen", {"files": STUDY}, 422, "bad-parameter"),
+    ("POST /segment/toy?format=stl", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?priority=now", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?priority=batch&priority=routine", {"files": STUDY}, 422, "bad-parameter"),
     ("POST /segment/toy?pixel_spacing_mm=0", {"files": STUDY}, 422, "bad-parameter"),
@@ -209,6 +209,8 @@ def test_every_error_class_is_in_the_suite() -> None:
         errors.ModelReplaced,
         errors.QueueFull,
         errors.StorageFull,
+        # Of an answer, not of the work: test_dicom_answers.
+        errors.FormatNotForInput,
         # Of the PACS: test_dicomweb_api.
         errors.PacsUnavailable,
         errors.PacsRefused,

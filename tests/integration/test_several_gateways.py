@@ -24,7 +24,6 @@ from postgres import Postgres
 from serving import wait_until
 from sigap.api.server import serve
 from sigap.core.errors import DatabaseUnavailable
-from sigap.encoders.formats import FORMATS
 from sigap.jobs import database
 from sigap.jobs.database import Database
 from sigap.settings import Settings, SettingsError
@@ -79,7 +78,7 @@ def test_any_answers_for_any_job(start: Start, data: Path, database_url: str, un
         assert following.result()[-1]["state"] == "succeeded"
     assert asked.answer(job_id) == other.answer(job_id) == undisturbed
     assert asked.jobs() == other.jobs() == [asked.job(job_id)]
-    for name in FORMATS:
+    for name in ("json", "nifti", "png", "coco", "zip", "stl&label=liver"):
         answers = [gateway.client.get(f"/jobs/{job_id}/result?format={name}") for gateway in (asked, other)]
         assert [answer.status_code for answer in answers] == [200, 200], name
         assert answers[0].content == answers[1].content, name

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from phantoms.results import dicom_grid, picture_grid, result_of, small_labelmap
-from sigap.encoders.formats import FORMATS
+from sigap.core.result import Result
+from sigap.encoders.formats import FORMATS, format_of, surface_key
 
 CONTRACT = {
     "json": ("application/json", "report.json"),
@@ -21,12 +22,20 @@ CONTRACT = {
     "zip": ("application/zip", "sigap.zip"),
     "seg": ("application/dicom", "seg.dcm"),
     "sr": ("application/dicom", "sr.dcm"),
+    "rtstruct": ("application/dicom", "rtstruct.dcm"),
+    "sc": ("application/zip", "sc.zip"),
+    "stl": ("model/stl", "surface.stl"),
 }
 
 
 def test_formats_are_the_contracts() -> None:
     assert {name: (answer.media_type, answer.filename) for name, answer in FORMATS.items()} == CONTRACT
     assert all(name == answer.name for name, answer in FORMATS.items())
+
+
+def write(name: str, result: Result, path: Path) -> None:
+    """As HTTP does, which names a label for a surface."""
+    format_of(surface_key("liver") if name == "stl" else name).write(result, path)
 
 
 @pytest.fixture
@@ -38,7 +47,10 @@ def archive(tmp_path: Path):
 
 def test_a_zip_holds_all_the_others_under_their_names(archive: zipfile.ZipFile) -> None:
     assert archive.testzip() is None
-    assert sorted(archive.namelist()) == sorted(name for _, name in CONTRACT.values() if name != "sigap.zip")
+    assert archive.namelist() == [
+        *("mask.nii.gz", "overlay.png", "coco.json", "seg.dcm", "sr.dcm", "rtstruct.dcm"),
+        *("sc-001.dcm", "sc-002.dcm", "sc-003.dcm", "liver.stl", "tumour.stl", "report.json"),
+    ]
     assert json.loads(archive.read("report.json"))["schema"] == "sigap.report/1"
     assert json.loads(archive.read("coco.json"))["categories"]
     assert Image.open(io.BytesIO(archive.read("overlay.png"))).format == "PNG"
@@ -67,7 +79,7 @@ def test_a_zips_report_counts_what_the_others_took(archive: zipfile.ZipFile) -> 
 def test_a_file_of_the_same_name_is_overwritten(tmp_path: Path, name: str) -> None:
     path = tmp_path / FORMATS[name].filename
     path.write_bytes(b"old " * 100_000)
-    FORMATS[name].write(result_of(small_labelmap()), path)
+    write(name, result_of(small_labelmap()), path)
     assert b"old old" not in path.read_bytes()
 
 
@@ -77,9 +89,9 @@ def test_no_format_copies_the_volume(tmp_path: Path, name: str) -> None:
     labelmap[20:60, 100:300, 100:400] = 1
     labelmap[30:40, 150:200, 150:200] = 2
     result = result_of(labelmap)
-    FORMATS[name].write(result_of(small_labelmap()), tmp_path / "first")  # what is loaded once is no copy
+    write(name, result_of(small_labelmap()), tmp_path / "first")  # what is loaded once is no copy
     tracemalloc.start()
-    FORMATS[name].write(result, tmp_path / "second")
+    write(name, result, tmp_path / "second")
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 0.3 * labelmap.size * 2
@@ -92,14 +104,16 @@ def test_a_zip_leaves_out_what_the_input_does_not_allow_and_lists_it(tmp_path: P
         assert sorted(opened.namelist()) == ["coco.json", "left-out.json", "mask.nii.gz", "overlay.png", "report.json"]
         listed = json.loads(opened.read("left-out.json"))
     assert listed["schema"] == "sigap.left-out/1"
-    assert {entry["format"] for entry in listed["left_out"]} == {"seg", "sr"}
-    assert all("DICOM" in entry["reason"] for entry in listed["left_out"])
+    assert {entry["format"] for entry in listed["left_out"]} == {"seg", "sr", "rtstruct", "sc", "stl"}
+    reasons = {entry["format"]: entry["reason"] for entry in listed["left_out"]}
+    assert "distances" in reasons.pop("stl")
+    assert all("DICOM" in reason for reason in reasons.values())
 
 
-@pytest.mark.parametrize("name", ["nifti", "png", "coco", "seg", "sr", "zip"])
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name != "json"])
 def test_a_labelmap_that_does_not_fit_is_never_written(tmp_path: Path, name: str) -> None:
     other_shape = result_of(small_labelmap(), grid=dicom_grid((4, 6, 5)))
     unknown_label = result_of(small_labelmap() * np.uint8(2))
     for result, fault in ((other_shape, "shape"), (unknown_label, "2 labels")):
         with pytest.raises(ValueError, match=fault):
-            FORMATS[name].write(result, tmp_path / "answer")
+            write(name, result, tmp_path / "answer")

@@ -118,7 +118,7 @@ class Desk:
         self._ended: Queue[Ended] = Queue()
         memory = Memory(CAPACITY_BYTES)
         data = office.storage.data
-        answers = Answers(data, formats={}, memory=memory, limits=_limits, workspace=self._workspace)
+        answers = Answers(data, formats={}.__getitem__, memory=memory, limits=_limits, workspace=self._workspace)
         means = Means(
             engine=self.engine,
             data=data,

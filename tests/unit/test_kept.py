@@ -26,7 +26,7 @@ from sigap.core.errors import FormatNotForInput, KeptUnreadable
 from sigap.core.result import Result
 from sigap.core.segmentation import Dropped, Notice, Segmentation
 from sigap.core.study import DecodeOptions, InputFile, Limits
-from sigap.encoders.formats import FORMATS
+from sigap.encoders.formats import FORMATS, format_of, surface_key
 from sigap.engines.torchscript import TorchScriptEngine
 from sigap.imaging.decode import decode
 from sigap.jobs.kept import REPORT, keep, restore
@@ -103,6 +103,8 @@ def encodings(result: Result, folder: Path) -> dict[str, bytes]:
             answer.check(result.study)
         except FormatNotForInput:
             continue
+        if name == "stl":
+            answer = format_of(surface_key(result.model.contract.labels[0].name))  # noqa: PLW2901 - HTTP names a label
         answer.write(result, folder / answer.filename)
         written[name] = (folder / answer.filename).read_bytes()
     return written

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sigap.api.formats import choose
+from phantoms.results import hemorrhage_model, liver_model
+from sigap.api.formats import check_label, choose, query_of, with_label
 from sigap.api.problems import NotAcceptable
+from sigap.core.errors import BadParameter
 from sigap.encoders.formats import FORMATS
 
 
@@ -63,10 +65,25 @@ def test_nothing_matching_is_refused(accept: str) -> None:
         choose(None, accept)
 
 
-@pytest.mark.parametrize(("asked", "accept"), [("rtstruct", None), ("stl", None), (None, "model/stl")])
-def test_what_comes_later_is_said_to_come_later(asked: str | None, accept: str | None) -> None:
-    with pytest.raises(NotAcceptable, match="later version"):
-        choose(asked, accept)
+def test_of_formats_that_share_a_media_type_the_first_is_meant() -> None:
+    assert choose(None, "application/dicom") == "seg"
+    assert choose(None, "application/zip") == "zip"
+    assert choose(None, "model/*") == "stl"
+
+
+def test_a_label_belongs_to_a_surface_of_a_task_that_has_it() -> None:
+    contract = liver_model().contract
+    assert with_label("stl", "tumour") == "stl:tumour"
+    assert query_of("stl:left & right") == "format=stl&label=left%20%26%20right"
+    assert query_of("seg") == "format=seg"
+    check_label("stl", "tumour", contract)
+    check_label("seg", None, contract)
+    check_label("stl", None, hemorrhage_model().contract)
+    with pytest.raises(BadParameter, match="format stl only"):
+        with_label("seg", "tumour")
+    for label in (None, "spleen", "Liver"):
+        with pytest.raises(BadParameter, match="liver, tumour"):
+            check_label("stl", label, contract)
 
 
 @pytest.mark.parametrize("asked", ["", "bmp", "JSON", "../json"])

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sigap.api.formats import choose
+from sigap.api.formats import check_label, choose, with_label
 from sigap.api.gateway import Gateway
 from sigap.api.job_schema import SEGMENT_RESPONSES
 from sigap.api.parameters import PullOptions, check_query
@@ -89,6 +89,8 @@ async def segment_dicomweb(
     check_query(request.query_params)
     encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
     request.state.log["format"] = encoding
+    key = with_label(encoding, options.label)
+    check_label(encoding, options.label, model.contract)
     wanted = await _read_body(request)
     source = destinations.source(gateway.pacs, wanted.source)
     send_to = () if wanted.store_to is None else (wanted.store_to,)
@@ -111,7 +113,7 @@ async def segment_dicomweb(
     )
     if is_async:
         return accepted_response(accepted.job)
-    return await answer(gateway, request, accepted.job, encoding, deadline, is_keyed=idempotency_key is not None)
+    return await answer(gateway, request, accepted.job, key, deadline, is_keyed=idempotency_key is not None)
 
 
 async def _read_body(request: Request) -> StudyInPacs:

@@ -71,7 +71,8 @@ _WORDS: dict[str, str] = {
     "nifti": "A gzipped NIfTI labelmap with the input's affine: 0 background, then the labels in their order.",
     "png": "Contours on the slice; of a volume a contact sheet of its key slices. The patient's right is on the left.",
     "zip": "All files under the command line's names; left-out.json lists what the input does not allow.",
-    "seg": "DICOM input only. By `Accept` alone the DICOM Segmentation.",
+    "seg": "seg, sr or rtstruct, of DICOM input only; by `Accept` alone the DICOM Segmentation.",
+    "stl": "The surface of one label, in LPS mm.",
 }
 
 

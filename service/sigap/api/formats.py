@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from sigap.api.problems import NotAcceptable
-from sigap.encoders.formats import FORMATS, LATER
+from sigap.core.contract import Contract
+from sigap.core.errors import BadParameter
+from sigap.encoders.formats import FORMATS, SURFACE, surface_key
 
 DEFAULT = "json"
-# Of the formats that come with a later version.
-_LATER_MEDIA_TYPES = ("model/stl",)
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,42 @@ def choose(asked: str | None, accept: str | None) -> str:
             best, quality = name, weight
     if quality > 0:
         return best
-    later = [name for name in _LATER_MEDIA_TYPES if _weight(name, ranges) > 0]
-    raise NotAcceptable(
-        f"{later[0]} comes with a later version. {_we_write()}"
-        if later
-        else f"Accept names no format of ours. {_we_write()}"
-    )
+    raise NotAcceptable(f"Accept names no format of ours. {_we_write()}")
+
+
+def with_label(name: str, label: str | None) -> str:
+    """The key of `format_of` for a format and the query option `label`.
+
+    Raises:
+        BadParameter: the format has no use for a label.
+    """
+    if label is None:
+        return name
+    if name != SURFACE:
+        raise BadParameter(f"label is for format stl only; the answer asked for is {name}. Leave label out.")
+    return surface_key(label)
+
+
+def check_label(name: str, label: str | None, contract: Contract) -> None:
+    """Refuse a surface of a label that the task does not have, before anything is read.
+
+    Raises:
+        BadParameter: there is none of that name, or none was named where there are several.
+    """
+    names = [one.name for one in contract.labels]
+    if name == SURFACE and label not in names and not (label is None and len(names) == 1):
+        raise BadParameter(f"Format stl needs a label: name one of {', '.join(names)} with label=.")
+
+
+def query_of(key: str) -> str:
+    """The query that asks for what `with_label` named."""
+    name, _, label = key.partition(":")
+    return f"format={name}" + (f"&label={quote(label, safe='')}" if label else "")
 
 
 def _by_name(name: str) -> str:
     if name in FORMATS:
         return name
-    if name in LATER:
-        raise NotAcceptable(f"The format {name} comes with a later version. {_we_write()}")
     raise NotAcceptable(f"There is no such format. {_we_write()}")
 
 

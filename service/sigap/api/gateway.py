@@ -21,7 +21,7 @@ from sigap.core.result import Result
 from sigap.core.study import Limits
 from sigap.dicomnet.configuration import read_pacs
 from sigap.dicomnet.courier import Bag, Courier
-from sigap.encoders.formats import FORMATS
+from sigap.encoders.formats import format_of
 from sigap.engines.engine import Engine
 from sigap.jobs.answers import Answers
 from sigap.jobs.changes import Changes
@@ -75,7 +75,7 @@ class Gateway:
         self.making = asyncio.Semaphore(1)
         memory = Memory(settings.memory_bytes)
         self.answers = Answers(
-            self.data, formats=FORMATS, memory=memory, limits=self._limits, workspace=self._workspace
+            self.data, formats=format_of, memory=memory, limits=self._limits, workspace=self._workspace
         )
         means = Means(
             engine=engine,

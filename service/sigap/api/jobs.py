@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from sigap.api.admission import Admitted
 from sigap.api.answer import AnswerResponse
 from sigap.api.examples import problem_responses
-from sigap.api.formats import choose
+from sigap.api.formats import choose, with_label
 from sigap.api.gateway import Gateway
 from sigap.api.job_schema import (
     CANCEL_RESPONSES,
@@ -27,7 +27,7 @@ from sigap.api.job_schema import (
     LIST_RESPONSES,
     RESULT_RESPONSES,
 )
-from sigap.api.parameters import check_query
+from sigap.api.parameters import Label, check_query
 from sigap.api.problems import Unauthorized
 from sigap.api.segment import answer_job
 from sigap.api.waiting import follow, wait_for_end
@@ -71,6 +71,7 @@ class ResultOptions(BaseModel):
         str | None,
         Field(description="Format of the answer. Beats `Accept`.", json_schema_extra={"enum": [*FORMATS, None]}),
     ] = None
+    label: Label = None
 
 
 @router.get("/jobs", summary="List jobs, the newest first", response_class=Response, responses=LIST_RESPONSES)
@@ -123,7 +124,7 @@ async def get_result(
     Who waits is answered sooner than who asks after the end: the format is written while the study is at hand.
     """
     check_query(request.query_params)
-    encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
+    encoding = with_label(choose(options.format, ",".join(request.headers.getlist("accept"))), options.label)
     gateway: Gateway = request.app.state.gateway
     job = await run_in_threadpool(_find, gateway, request, job_id)
     patience_s = min(_patience_s(prefer or []), gateway.settings.request_timeout_s)

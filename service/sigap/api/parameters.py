@@ -51,6 +51,17 @@ _Priority = Annotated[
 ]
 
 
+Label = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="Of format stl: the label whose surface is wanted, one of /models. A task of one label needs none.",
+        examples=["liver"],
+    ),
+]
+
+
 class PullOptions(BaseModel):
     """Of a study that is pulled from the PACS; anything else in the query is refused."""
 
@@ -59,6 +70,7 @@ class PullOptions(BaseModel):
     format: _Format = None
     acquisition: _Acquisition = None
     priority: _Priority = None
+    label: Label = None
 
     def run_options(self) -> RunOptions:
         """What the pipeline needs to know."""
@@ -106,14 +118,7 @@ class SegmentOptions(BaseModel):
             description="Names of the destinations that the result is sent to, separated by commas.",
         ),
     ] = None
-
-    label: Annotated[
-        str | None,
-        Field(
-            description="Of format stl, which a later version writes: the label whose surface is wanted.",
-            json_schema_extra={"enum": [None]},
-        ),
-    ] = None
+    label: Label = None
 
     def run_options(self) -> RunOptions:
         """What the pipeline needs to know."""

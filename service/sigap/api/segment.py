@@ -17,13 +17,13 @@ from starlette.responses import Response
 from sigap.api.answer import AnswerResponse
 from sigap.api.examples import SEGMENT_BODY
 from sigap.api.form import UploadForm, boundary_of, check_declared_size, declared_size, receive_form
-from sigap.api.formats import choose
+from sigap.api.formats import check_label, choose, query_of, with_label
 from sigap.api.gateway import Gateway
 from sigap.api.job_schema import SEGMENT_RESPONSES
 from sigap.api.parameters import SegmentOptions, check_query
 from sigap.api.problems import HungUp, answer_problem, respond
 from sigap.api.waiting import cancel_if_unwanted, wait_for_end
-from sigap.core.errors import BadParameter, DeadlineExceeded, JobStateForbids, KeptUnreadable, SigapError
+from sigap.core.errors import DeadlineExceeded, JobStateForbids, KeptUnreadable, SigapError
 from sigap.dicomnet import destinations
 from sigap.jobs.intake import Accepted
 from sigap.jobs.job import Job, Order
@@ -69,9 +69,9 @@ async def segment(
     request.state.log["task"] = model.name
     check_query(request.query_params)
     encoding = choose(options.format, ",".join(request.headers.getlist("accept")))
-    if options.label is not None:
-        raise BadParameter(f"label is for format stl only; the answer asked for is {encoding}. Leave label out.")
     request.state.log["format"] = encoding
+    key = with_label(encoding, options.label)
+    check_label(encoding, options.label, model.contract)
     boundary = boundary_of(request.headers)
     check_declared_size(request.headers, gateway.settings.max_upload_bytes)
     is_async = "respond-async" in tokens(prefer or [])
@@ -91,7 +91,7 @@ async def segment(
     accepted = await bring_in(gateway, request, order, receive, size=body.declared_size)
     if is_async:
         return accepted_response(accepted.job)
-    return await answer(gateway, request, accepted.job, encoding, deadline, is_keyed=idempotency_key is not None)
+    return await answer(gateway, request, accepted.job, key, deadline, is_keyed=idempotency_key is not None)
 
 
 def _send_to(gateway: Gateway, store_to: str | None) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ async def answer_job(gateway: Gateway, request: Request, job: Job, encoding: str
         await run_in_threadpool(gateway.store.disown, job.folder)
         raise
     gateway.passed("answering")
-    return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?format={encoding}"})
+    return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?{query_of(encoding)}"})
 
 
 def tokens(headers: list[str]) -> set[str]:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sigap.core.result import Result
 from sigap.core.study import Study
 from sigap.encoders.formats import FORMATS, Format
+from sigap.encoders.stl import SIGNATURE
 
 _REPORT = "json"
+_REPORT_FILE = FORMATS[_REPORT].filename
 
 
 def holds_answer(folder: Path) -> bool:
     """Whether any file of an answer lies there, of whatever task and formats."""
-    return any((folder / answer.filename).exists() for answer in FORMATS.values())
+    return next(_files_of_answers(folder), None) is not None
+
+
+def _files_of_answers(folder: Path) -> Iterator[Path]:
+    """Ours in a folder: by name, and surfaces, which are named as a model's labels, by how they begin; report first."""
+    named = [answer.filename for answer in FORMATS.values() if answer.parts is None]
+    for name in sorted(named, key=lambda name: name != _REPORT_FILE):
+        yield from (path for path in [folder / name] if path.exists())
+    yield from sorted(path for path in folder.glob("sc-*.dcm") if re.fullmatch(r"sc-\d{3}\.dcm", path.name))
+    for path in sorted(folder.glob("*.stl")):
+        with path.open("rb") as file:
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                yield path
 
 
 def check_formats(study: Study, formats: Sequence[str]) -> None:
@@ -59,10 +74,7 @@ def _encode(result: Result, answers: Sequence[Format], folder: Path) -> None:
 def _publish(partial: Path, folder: Path) -> None:
     """Where the report lies, all other files lie: it is moved last, and the old one is deleted first."""
     folder.mkdir(exist_ok=True)
-    order = sorted(FORMATS.values(), key=lambda answer: answer.name == _REPORT)
-    for answer in reversed(order):
-        (folder / answer.filename).unlink(missing_ok=True)
-    for answer in order:
-        file = partial / answer.filename
-        if file.exists():
-            file.rename(folder / answer.filename)
+    for old in list(_files_of_answers(folder)):
+        old.unlink()
+    for file in sorted(partial.iterdir(), key=lambda file: file.name == _REPORT_FILE):
+        file.rename(folder / file.name)

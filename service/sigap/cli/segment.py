@@ -35,6 +35,9 @@ EXAMPLES = """[bold]Examples[/bold]
 [cyan]sigap segment hemorrhage head_series/ --out result --format json,nifti[/cyan]
     a DICOM folder, at any depth
 
+[cyan]sigap segment liver abdomen.zip --out result --format seg,sr,sc,rtstruct,stl[/cyan]
+    what a PACS keeps, and liver.stl, tumour.stl
+
 [cyan]sigap segment liver study_*.zip --out results[/cyan]
     results/study_1/, results/study_2/ … and results/summary.csv
 
@@ -56,7 +59,11 @@ def command(
     ],
     formats: Annotated[
         str,
-        typer.Option("--format", metavar="NAME,...", help="Which files to write, of json, nifti, png, coco, seg, sr."),
+        typer.Option(
+            "--format",
+            metavar="NAME,...",
+            help="Which files to write, of json, nifti, png, coco, seg, sr, sc, rtstruct, stl.",
+        ),
     ] = _DEFAULT_FORMATS,
     series_uid: options.SeriesUid = None,
     acquisition: options.Acquisition = None,
@@ -106,13 +113,11 @@ class Plan:
 
 
 def _formats(text: str) -> list[str]:
-    from sigap.encoders.formats import FORMATS, LATER
+    from sigap.encoders.formats import FORMATS
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     known = [name for name in FORMATS if name != "zip"]
     for name in names:
-        if name in LATER:
-            terminal.refuse_usage(f"--format {name}: this version does not write it yet. It writes {', '.join(known)}.")
         if name == "zip":
             terminal.refuse_usage(
                 f"--format zip: here every file is written by itself. Choose among {', '.join(known)}."

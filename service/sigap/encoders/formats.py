@@ -24,6 +24,8 @@ from sigap.encoders.stl import check_spacing, surface_files, write_stl
 from sigap.encoders.stl import filename as surface_filename
 
 Writer = Callable[[Result, Path], None]
+SURFACE = "stl"
+"""The one format that has a further choice: of which label."""
 
 
 def _any_input(_: Study) -> None:
@@ -80,7 +82,7 @@ _DICOM = (
     Format("rtstruct", "application/dicom", "rtstruct.dcm", write_rtstruct, check_source),
     Format("sc", "application/zip", "sc.zip", _write_captures, check_source, capture_files),
 )
-_STL = Format("stl", "model/stl", "surface.stl", write_stl, check_spacing, surface_files)
+_STL = Format(SURFACE, "model/stl", "surface.stl", write_stl, check_spacing, surface_files)
 _MEMBERS = (*_OTHERS, *_DICOM, _STL, _REPORT)
 _ZIP = Format(
     "zip",
@@ -94,6 +96,14 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 )
 
 
-def surface_of(label: str) -> Format:
-    """The form that one label's surface comes in."""
-    return replace(FORMATS["stl"], filename=surface_filename(label), write=partial(write_stl, label=label), parts=None)
+def surface_key(label: str) -> str:
+    """What `format_of` calls the surface of one label."""
+    return f"{SURFACE}:{label}"
+
+
+def format_of(key: str) -> Format:
+    """A format by its name or by `surface_key`; `KeyError` where there is none."""
+    name, _, label = key.partition(":")
+    if not label or name != SURFACE:
+        return FORMATS[key]
+    return replace(FORMATS[SURFACE], filename=surface_filename(label), write=partial(write_stl, label=label))

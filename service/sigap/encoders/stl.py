@@ -23,7 +23,8 @@ from sigap.encoders.labels import labelmap_of
 SIGNATURE = b"Sigap"
 """How our own files begin; a binary STL must not begin with `solid`."""
 _HEADER_BYTES = 80
-_SLAB_SLICES = 8
+_SLAB_SLICES = 4
+_TRIANGLES_AT_ONCE = 1 << 14
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 
 
@@ -35,8 +36,8 @@ def check_spacing(study: Study) -> None:
     """
     if None in study.volume.grid.spacing_mm:
         raise FormatNotForInput(
-            "A surface needs the distances of rows, columns and slices, and this input does not tell them all. Of a PNG "
-            "or JPEG give pixel_spacing_mm and slice_thickness_mm, or ask for json, nifti, png or coco."
+            "A surface needs the distances of rows, columns and slices, and this input does not tell them all. "
+            "Of a PNG or JPEG give pixel_spacing_mm and slice_thickness_mm, or ask for json, nifti, png or coco."
         )
 
 
@@ -103,12 +104,12 @@ def _surface(labelmap: NDArray[np.uint8], values: tuple[int, ...], grid: Grid) -
         rows, columns = (np.flatnonzero(inside.any(axis=axes)) for axes in ((0, 2), (0, 1)))
         if rows.size:
             box = (slice(rows[0] - 1, rows[-1] + 2), slice(columns[0] - 1, columns[-1] + 2))
-            yield _triangles(inside[:, *box], (first, box[0].start - 1, box[1].start - 1), places, grid)
+            yield from _triangles(inside[:, *box], (first, box[0].start - 1, box[1].start - 1), places, grid)
 
 
 def _triangles(
     inside: NDArray[np.bool_], origin: tuple[int, int, int], places: NDArray[np.float64], grid: Grid
-) -> NDArray[np.void]:
+) -> Iterator[NDArray[np.void]]:
     corners, faces, _, _ = marching_cubes(inside.astype(np.float32), 0.5)  # type: ignore[no-untyped-call]  # no annotations
     row_step, column_step = _steps(grid)
     indices = corners.astype(np.float64) + origin
@@ -119,10 +120,15 @@ def _triangles(
     points = along + indices[:, 1:2] * row_step + indices[:, 2:3] * column_step
     if np.linalg.det([places[1] - places[0], row_step, column_step]) > 0:
         faces = faces[:, ::-1]
-    triangles = np.zeros(len(faces), _TRIANGLE)
-    triangles["corners"] = points[faces]
-    one, other = (points[faces[:, end]] - points[faces[:, 0]] for end in (1, 2))
-    normals = np.cross(one, other)
+    for first in range(0, len(faces), _TRIANGLES_AT_ONCE):
+        yield _with_normals(points[faces[first : first + _TRIANGLES_AT_ONCE]])
+
+
+def _with_normals(corners: NDArray[np.float64]) -> NDArray[np.void]:
+    """(triangles, 3 corners, 3) as the file has them."""
+    triangles = np.zeros(len(corners), _TRIANGLE)
+    triangles["corners"] = corners
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     triangles["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     return triangles

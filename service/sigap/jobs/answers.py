@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -30,7 +30,7 @@ _logger = structlog.stdlib.get_logger("sigap.jobs")
 
 
 class Format(Protocol):
-    """What is needed of an entry of `encoders.formats.FORMATS`."""
+    """What is needed of an `encoders.formats.Format`."""
 
     @property
     def media_type(self) -> str: ...
@@ -57,7 +57,7 @@ class Answers:
 
     Args:
         data: where results lie.
-        formats: what a result can be written as.
+        formats: what a result can be written as, by key.
         memory: shared with the runs.
         limits: caps on what a share of memory may be decoded to.
         workspace: makes a new, empty folder.
@@ -67,7 +67,7 @@ class Answers:
         self,
         data: DataFolder,
         *,
-        formats: Mapping[str, Format],
+        formats: Callable[[str], Format],
         memory: Memory,
         limits: Callable[[Share], Limits],
         workspace: Callable[[], Path],
@@ -133,7 +133,7 @@ class Answers:
         if answer is not None or encoding != JSON:
             return answer
         try:
-            return _opened(self._result_folder(job) / REPORT, self._formats[JSON])
+            return _opened(self._result_folder(job) / REPORT, self._formats(JSON))
         except FileNotFoundError as error:
             raise KeptUnreadable("The kept result is damaged. Send the study again.") from error
 
@@ -159,10 +159,10 @@ class Answers:
         return self._with_study(job, self._write_image)
 
     def _write(self, encoding: str, result: Result, folder: Path) -> Answer:
-        path = folder / encoding
+        path = folder / self._formats(encoding).filename
         with no_room_means_full():
-            self._formats[encoding].write(result, path)
-        return _opened(path, self._formats[encoding])
+            self._formats(encoding).write(result, path)
+        return _opened(path, self._formats(encoding))
 
     def _write_image(self, study: Study, folder: Path) -> Answer:
         if study.origin.kind in _PICTURES:

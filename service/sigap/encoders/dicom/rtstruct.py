@@ -122,10 +122,10 @@ def _set_points(contour: Dataset, places: NDArray[np.float64]) -> None:
     """Contour Data in its bytes: pydicom would make an object of each of a hundred thousand numbers."""
     text = "\\".join(f"{number:.4f}" for number in places.ravel().tolist()).encode("ascii")
     text += b" " * (len(text) % 2)
-    contour[_CONTOUR_DATA] = RawDataElement(_CONTOUR_DATA, "DS", len(text), text, 0, True, True)
-    contour.set_original_encoding(
-        is_implicit_vr=True, is_little_endian=True, character_encoding=default_encoding
+    contour[_CONTOUR_DATA] = RawDataElement(
+        _CONTOUR_DATA, "DS", len(text), text, 0, is_implicit_VR=True, is_little_endian=True
     )
+    contour.set_original_encoding(is_implicit_vr=True, is_little_endian=True, character_encoding=default_encoding)
 
 
 def _observation(number: int, label: Label) -> Dataset:

@@ -51,7 +51,7 @@ def source_of(study: Study) -> DicomSource:
 
 
 def header_of(source: DicomSource) -> Dataset:
-    """The source's own attributes, the bytes of texts untouched: written again, they are what they were in the images."""
+    """The source's own attributes, its texts in bytes: written again, they are what they are in the images."""
     header = read_dataset(io.BytesIO(source.header), is_implicit_VR=False, is_little_endian=True)
     for tag in header.keys():  # noqa: SIM118 - a Dataset iterates over elements, and parses all of them
         if header.get_item(tag).VR == "SQ":
