@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from conftest import ROOT
@@ -109,11 +110,13 @@ def test_the_curl_commands(studies: Path, address: str) -> None:
             assert " -o " in line or json.loads(printed)["schema"] == "sigap.report/1"
     assert nibabel.load(studies / "mask.nii.gz").shape == (64, 64, 4)
     assert sorted(zipfile.ZipFile(studies / "all.zip").namelist()) == [
-        "coco.json",
-        "mask.nii.gz",
-        "overlay.png",
-        "report.json",
+        *("coco.json", "hemorrhage.stl", "left-out.json", "mask.nii.gz", "overlay.png", "report.json"),
     ]
+    assert pydicom.dcmread(studies / "seg.dcm").Modality == "SEG"
+    assert pydicom.dcmread(studies / "sr.dcm").Modality == "SR"
+    assert pydicom.dcmread(studies / "rtstruct.dcm").Modality == "RTSTRUCT"
+    assert "sc-001.dcm" in zipfile.ZipFile(studies / "sc.zip").namelist()
+    assert (studies / "tumour.stl").read_bytes().startswith(b"Sigap")
 
 
 def test_the_command_line(studies: Path) -> None:
