@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ import dicom_programs
 import toy
 from orthanc import PASSWORD, TITLE, USER, Orthanc, free_ports
 from phantoms.dicom import Identity, write_series
-from serving import serving, wait_until
+from serving import serving
 from sigap.api.app import create_app
 from sigap.encoders.formats import FORMATS
 from sigap.engines.torchscript import TorchScriptEngine
 from sigap.settings import Settings
 
+# A process of its own starts in the middle of it.
+PATIENCE_S = 60.0
 SENT = [name for name in ("seg", "sr", "sc") if name in FORMATS]
 
 
@@ -67,7 +70,10 @@ class Hospital:
             jobs = self.client.get("/jobs").json()["jobs"]
             return [job for job in jobs if [one["state"] for one in job["deliveries"]] == ["delivered"]]
 
-        wait_until(lambda: len(delivered()) == count)
+        give_up = time.monotonic() + PATIENCE_S
+        while len(delivered()) != count:
+            assert time.monotonic() < give_up, self.client.get("/jobs").json()
+            time.sleep(0.05)
         return delivered()
 
 
