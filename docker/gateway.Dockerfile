@@ -3,6 +3,9 @@
 FROM python:3.11.15-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
+# The stage is thrown away, and Debian keeps no old version that could be pinned.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/sigap && mkdir service training && touch README.md LICENSE
 # What it needs, before what changes more often: the code.
 COPY pyproject.toml constraints.txt ./
@@ -15,11 +18,12 @@ COPY model_repository /models
 RUN find /models -type f ! -name MODEL_CARD.md -delete && find /models -type d -empty -delete
 RUN /opt/sigap/bin/pip install --no-compile --no-deps --force-reinstall . \
     && /opt/sigap/bin/pip uninstall --yes --quiet pip setuptools \
-    # Libraries bring their tests, headers and debuggers' maps along: 45 MB that nothing here reads.
+    # Libraries bring tests, headers, debuggers' maps and symbols along: 95 MB that nothing here reads.
     && find /opt/sigap -type d -name tests -prune -exec rm -rf {} + \
-    && find /opt/sigap -type f \( -name '*.map' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete
+    && find /opt/sigap -type f \( -name '*.map' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
+    && find /opt/sigap -type f -name '*.so' -size +4M ! -path '*.libs/*' -exec strip --strip-debug {} +
 # Byte code of what the gateway imports, and of nothing else: its file system is read-only, so it could not keep any.
-RUN /opt/sigap/bin/python -c 'import sigap.api.server, sigap.cli.serve, psycopg, tritonclient.grpc.aio'
+RUN /opt/sigap/bin/python -c 'import sigap.api.server, sigap.cli.serve, psycopg, tritonclient.grpc.aio, gdcm, openjpeg, jpeg_ls, uvloop'
 
 FROM python:3.11.15-slim-bookworm
 # Fixed numbers: volumes that several replicas share, or that outlive an image, belong to the same user.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -57,9 +58,33 @@ class Stack:
             check=False,
         )
 
+    def pipe(self, *args: str, source: Path | None = None, target: Path | None = None) -> None:
+        """Run a verb between files."""
+        null = Path(os.devnull)
+        with (source or null).open("rb") as reading, (target or null).open("wb") as writing:
+            command = [*self.command, "-p", self.project, *args]
+            ended = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=self.environment,
+                stdin=reading,
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert ended.returncode == 0, ended.stderr.decode()
+
     def inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program in a service's container."""
         return self.attempt("exec", "-T", service, *command)
+
+    def forget(self) -> None:
+        """Take everything down, volumes and all."""
+        self.run("down", "--volumes", "--remove-orphans")
+
+    def with_authority(self, path: Path) -> Stack:
+        """The same, with the certificate that its proxy has now; written to `path`."""
+        return replace(self, address=replace(self.address, authority=_authority(self, path)))
 
     def kill(self, service: str) -> None:
         """As a power cut would end it: no time to write or to say anything."""
@@ -90,15 +115,15 @@ def stack_from_nothing(folder: Path) -> Iterator[Stack]:
     starting = Stack(compose_command(), f"sigap-test-{os.getpid()}", environment, Address(f"https://localhost:{port}"))
     try:
         starting.run("up", "--detach", "--build", patience_s=BUILD_PATIENCE_S)
-        address = Address(starting.address.url, _first_key(starting), _authority(starting, folder / "authority.pem"))
-        stack = replace(starting, address=address)
+        keyed = replace(starting, address=replace(starting.address, key=_first_key(starting)))
+        stack = keyed.with_authority(folder / "authority.pem")
         try:
             stack.wait_until_ready()
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{stack.logs()}") from error
         yield stack
     finally:
-        starting.attempt("down", "--volumes")
+        starting.attempt("down", "--volumes", "--remove-orphans")
 
 
 def _first_key(stack: Stack) -> str:
@@ -108,7 +133,11 @@ def _first_key(stack: Stack) -> str:
 
 
 def _authority(stack: Stack, path: Path) -> Path:
-    certificate = stack.inside("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt")
-    assert certificate.returncode == 0, certificate.stderr
-    path.write_text(certificate.stdout)
-    return path
+    give_up = time.monotonic() + START_PATIENCE_S
+    while True:
+        certificate = stack.inside("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt")
+        if certificate.returncode == 0:
+            path.write_text(certificate.stdout)
+            return path
+        assert time.monotonic() < give_up, certificate.stderr
+        time.sleep(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -184,6 +185,44 @@ def test_whichever_container_is_killed_no_request_is_lost(stack: Stack, client: 
 def test_a_gateway_that_ends_by_itself_is_started_again(stack: Stack, client: httpx.Client) -> None:
     stack.inside("gateway", "python", "-c", "import os; os.kill(1, 15)")
     stack.wait_until_ready()
+
+
+def test_dashboards_ask_triton_for_what_it_has(stack: Stack) -> None:
+    stack.wait_until_ready()
+    code = "import urllib.request; print(urllib.request.urlopen('http://triton:8002/metrics').read().decode())"
+    page = stack.inside("gateway", "python", "-c", code).stdout
+    board = (ROOT / "docker" / "grafana" / "dashboards" / "sigap.json").read_text()
+    asked = {name for name in re.findall(r"\bnv_\w+", board) if not name.startswith("nv_gpu_")}
+    assert asked
+    assert asked <= set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
+
+
+def test_a_backup_brings_everything_back(stack: Stack, client: httpx.Client, tmp_path: Path) -> None:
+    """docs/deployment.md, backup and restore."""
+    study, files, dump = long_study(900), tmp_path / "files.tar", tmp_path / "sigap.sql"
+    accepted = client.post("/segment/hemorrhage", files={"files": ("a", study)}, headers={"Prefer": "respond-async"})
+    job_id = accepted.raise_for_status().json()["id"]
+    end_of(client, job_id, PATIENCE_S)
+    before = client.get(f"/jobs/{job_id}/result").raise_for_status().json()
+
+    stack.run("stop", "gateway")
+    stack.pipe("exec", "-T", "postgres", "pg_dump", "-U", "sigap", "--clean", "--if-exists", "sigap", target=dump)
+    stack.pipe(
+        "run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "-cf", "-", "data", "audit", "secrets", target=files
+    )
+    stack.forget()
+    stack.pipe("run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "-xf", "-", source=files)
+    stack.run("up", "--detach", "postgres")
+    give_up = time.monotonic() + PATIENCE_S
+    while stack.inside("postgres", "pg_isready", "-U", "sigap", "-d", "sigap").returncode:
+        assert time.monotonic() < give_up, "PostgreSQL does not start"
+        time.sleep(1)
+    stack.pipe("exec", "-T", "postgres", "psql", "--quiet", "-U", "sigap", "sigap", source=dump)
+    stack.run("up", "--detach")
+    restored = stack.with_authority(tmp_path / "authority.pem")
+    restored.wait_until_ready()
+    with restored.address.client() as again:
+        assert again.get(f"/jobs/{job_id}/result").raise_for_status().json() == before
 
 
 def test_three_gateways_share_the_work_and_prometheus_finds_them(stack: Stack) -> None:

@@ -179,7 +179,7 @@ def test_prometheus_reads_its_key_from_a_file_and_finds_replicas_by_name() -> No
         "triton": ["triton"],
     }
     assert jobs[0]["authorization"]["credentials_file"].startswith("/secrets/")
-    assert any(volume.startswith("metrics-secret:/secrets/metrics") for volume in SERVICES["prometheus"]["volumes"])
+    assert any(volume.startswith("secret-metrics:/secrets/metrics") for volume in SERVICES["prometheus"]["volumes"])
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
