@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-system run triton test check format page bench chaos compose-test bundle bundle-check pin clean
+.PHONY: help setup setup-system run triton test check format page screenshots bench chaos compose-test bundle bundle-check pin clean
 
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -58,6 +58,9 @@ format: setup ## Format the code and mend what ruff can mend
 
 page: ## Build the page of service/web into the package, with Node 20.19 or newer; what it writes is checked in
 	cd service/web && npm ci && npm run build
+
+screenshots: setup setup-system ## Take the pictures of docs/images anew, of phantoms alone
+	PYTHONPATH=tests $(BIN)/python benchmarks/screenshots.py
 
 bench: setup ## Measure speed and memory; writes docs/benchmarks.md (ARGS="--only triton": a part, and no page)
 	PYTHONPATH=tests:docker/triton $(BIN)/python benchmarks/run.py $(ARGS)

@@ -19,6 +19,7 @@ import job_pages
 import job_path
 import job_priority
 import job_quota
+import page
 import speed
 import studies
 import triton_speed
@@ -49,7 +50,7 @@ class Row:
 def main() -> int:
     """Measure everything, or with `--only` a part; the exit status is 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {"jobs": job_measurements, "triton": triton_measurements}
+    parts = {"jobs": job_measurements, "triton": triton_measurements, "page": page_measurements}
     parser.add_argument("--only", choices=parts, help="measure these alone, and leave docs/benchmarks.md as it is")
     chosen = parts.get(parser.parse_args().only, measurements)
     rows: list[Row] = []
@@ -83,8 +84,25 @@ def measurements(folder: Path) -> Iterator[Row]:
         (met.right, met.refused) == (crowd.TAKEN, crowd.OFFERED - crowd.TAKEN),
         f"slowest refusal {met.slowest_refusal_s:.2f} s",
     )
+    yield from page_measurements(folder)
     yield from job_measurements(folder)
     yield from triton_measurements(folder)
+
+
+def page_measurements(folder: Path) -> Iterator[Row]:
+    """What a person waits for in a browser without a graphics card."""
+    if not page.is_possible():
+        print("The page is not measured: Chromium is not here.")
+        return
+    abdomen, what = studies.abdomen(folder)
+    met = page.watched("liver", abdomen)
+    yield Row(
+        "the page: asked for → tasks can be chosen", "≤ 1 s", f"{met.interactive_s:.2f} s", met.interactive_s <= 1
+    )
+    note = f"fetched and unpacked after {met.mask_here_s:.2f} s"
+    yield Row(
+        f"the page: answer told → its mask drawn ({what})", "≤ 0.5 s", f"{met.mask_s:.2f} s", met.mask_s <= 0.5, note
+    )
 
 
 def triton_measurements(folder: Path) -> Iterator[Row]:

@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 import toy
+from browser_steps import launched
 from held_engine import HeldEngine
 from serving import forget_all, serving
 from sigap.api.app import create_app
@@ -22,18 +23,6 @@ from sigap.settings import Settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-# WebGL 2 without a graphics card; and nothing of the browser's own goes to its maker.
-FLAGS = (
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-first-run",
-)
 PATIENCE_MS = 20_000
 
 
@@ -53,15 +42,10 @@ class Served:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One browser for all tests; each gets a profile of its own."""
-    program = shutil.which("chromium")
-    if program is None:
+    if shutil.which("chromium") is None:
         pytest.skip("Chromium is not here (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

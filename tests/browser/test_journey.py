@@ -152,7 +152,7 @@ def test_the_report_is_copied_as_text(page: Page, served: Served, work: Path) ->
 def test_a_phantom_is_answered_without_any_file(page: Page) -> None:
     page.click("#sample-hemorrhage")
     answered(page)
-    assert "28 slices of 256 × 256" in page.inner_text(".details")
+    assert "32 slices of 256 × 256" in page.inner_text(".details")
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from sigap.core.errors import (
     DatabaseUnavailable,
     EngineUnavailable,
     InputError,
-    NeverRoom,
     StorageFull,
     TooLarge,
     UnknownTask,
@@ -122,7 +121,7 @@ class Run:
             return Ended(job, "succeeded", self._answer())
         except (Stopped, GaveWay):
             return self._release()
-        except (InputError, UnknownTask, NeverRoom) as error:
+        except (InputError, UnknownTask) as error:
             return self._refuse(error)
         except MemoryError:
             return self._refuse(TooLarge("The study needs more memory than this server has. Send fewer slices."))

@@ -116,6 +116,7 @@ function erase(): void {
 }
 
 function draw(state: State, before: State): void {
+  direct(state, before);
   const isAnswered = state.phase === "answered";
   fill(byId("header"), ...header(theme, isAnswered, { speak: talk, paint, renew: () => errand.renew() }));
   fill(byId("footer"), ...footer());
@@ -125,7 +126,6 @@ function draw(state: State, before: State): void {
   byId("drop").hidden = !isChoosing;
   stage.element.hidden = isChoosing;
   if (isChoosing) fill(byId("drop"), dropPlace(state, { take: (files) => void take(files), drop: () => store.change({ files: [], bodyPart: null }) }));
-  direct(state, before);
   tell(state, before);
 }
 
@@ -185,9 +185,9 @@ async function start(): Promise<void> {
   catchDrops();
   store.watch(draw);
   store.redraw();
-  performance.mark("sigap:interactive");
   try {
     store.change({ models: await askJson<Models>("models") });
+    requestAnimationFrame(() => performance.mark("sigap:ready"));
     await errand.resume();
   } catch (error) {
     store.change({ problem: error instanceof Problem ? error : Problem.unreachable() });

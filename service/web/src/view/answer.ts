@@ -24,6 +24,7 @@ export function finding(report: Report, model: Model): HTMLElement {
     ...missed.map((name) => h("p", { class: "lead" }, h("strong", {}, t("notDetectedTitle", { label: inSentence(named("label", name)) })))),
     missed.length > 0 && h("p", { class: "quiet" }, t("notDetectedLimits")),
     missed.length > 0 && english(model.model_card.sensitivity),
+    ...report.labels.filter(({ voxels, dropped }) => voxels === 0 && dropped.components > 0).map(removed),
   );
 }
 
@@ -58,9 +59,9 @@ export function warnings(report: Report): HTMLElement | null {
   );
 }
 
-/** A card for each label, and one for the burden. */
+/** A card for each label that was found, and one for the burden. */
 export function cards(report: Report, model: Model): HTMLElement {
-  const found = report.labels.map((measure) => card(measure, labelOf(model, measure.name), model));
+  const found = report.labels.filter(({ voxels }) => voxels > 0).map((measure) => card(measure, labelOf(model, measure.name), model));
   const burden = report.measures.tumour_burden_percent;
   return h("div", { class: "cards" }, ...found, burden === null || burden === undefined ? null : burdenCard(burden));
 }
@@ -78,11 +79,16 @@ function card(measure: LabelMeasure, label: Label | undefined, model: Model): HT
     { class: "card", "data-label": measure.name },
     h("h3", {}, label && swatch(label.colour), named("label", measure.name), inner && h("small", {}, ` ${t("includesTumour")}`)),
     h("p", { class: "figure", "data-value": measure.volume_ml ?? measure.area_mm2 ?? measure.area_px }, size(measure)),
-    interval && measure.voxels > 0 && h("p", { class: "quiet", title: t("intervalNote") }, interval),
+    interval && h("p", { class: "quiet", title: t("intervalNote") }, interval),
     hu && h("p", { class: "quiet", "data-hu": hu.mean }, density(hu)),
-    dropped.components > 0 &&
-      h("p", { class: "quiet" }, t("dropped", { count: dropped.components, volume: dropped.volume_ml === null ? t("unknown") : `${volume(dropped.volume_ml)} mL` })),
+    dropped.components > 0 && removed(measure),
   );
+}
+
+/** What post-processing has taken away: too small, outside the skull … */
+function removed({ dropped: { components, volume_ml } }: LabelMeasure): HTMLElement {
+  const taken = volume_ml === null ? t("unknown") : `${volume(volume_ml)} mL`;
+  return h("p", { class: "quiet" }, t("dropped", { count: components, volume: taken }));
 }
 
 function density({ mean, sd }: { mean: number; sd: number | null }): string {

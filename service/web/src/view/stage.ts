@@ -197,7 +197,7 @@ export class Stage {
       t("sliceOf", { slice: spot.index[0], last: spot.slices - 1 }),
       t("hu", { value: Math.round(spot.value) }),
       label ? named("label", label) : "",
-      sides ? `${sides.join("  ")} mm` : this.report?.input.axes ? t("onlyAxial") : t("noSides"),
+      sides ? `${sides.join("  ")} mm` : this.report?.input.axes ? t("uneven") : t("noSides"),
     ];
     this.spotLine.textContent = parts.filter(Boolean).join("  |  ");
     this.slider.max = String(spot.slices - 1);
