@@ -14,7 +14,7 @@ from phantoms.results import liver_model
 from sigap.jobs.database import Database
 from sigap.jobs.folder import DataFolder, JobFolder
 from sigap.jobs.intake import Accepted
-from sigap.jobs.job import Job, Order
+from sigap.jobs.job import Job, Order, new_id
 from sigap.jobs.lease import Lease
 from sigap.jobs.leases import Leases
 from sigap.jobs.storage import Storage
@@ -57,7 +57,9 @@ class Office:
         return Office(self.storage, self.clock)
 
     def enter(self, order: Order = ROUTINE, size: int = 0) -> str:
-        return self.store.enter(order, gateway=self.leases.gateway, size=size)
+        job_id = new_id()
+        self.store.enter(job_id, order, gateway=self.leases.gateway, size=size)
+        return job_id
 
     def upload(self, job_id: str, *contents: bytes) -> str:
         """Write files; returns their digest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,7 +120,10 @@ def tritonserver() -> Path:
     """The unpacked server."""
     if reason := triton_wheel.why_not_here():
         pytest.skip(reason)
-    return triton_wheel.unpacked()
+    try:
+        return triton_wheel.unpacked()
+    except subprocess.CalledProcessError:
+        pytest.skip("the wheel with Triton could not be fetched: see pip's words above, and try again with a network")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from sigap.api.app import create_app
 from sigap.core import errors
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
 from sigap.jobs import lease
-from sigap.jobs.job import Order
+from sigap.jobs.job import Order, new_id
 from sigap.settings import Settings
 
 NIFTI = {"files": ("study.nii", nifti_bytes(np.zeros((4, 4, 4), np.int16), np.eye(4)))}
@@ -209,6 +209,7 @@ def test_every_error_class_is_in_the_suite() -> None:
         errors.ModelReplaced,
         errors.QueueFull,
         errors.StorageFull,
+        errors.NeverRoom,
         # Of an answer, not of the work: test_dicom_answers.
         errors.FormatNotForInput,
         # Of the PACS: test_dicomweb_api.
@@ -236,7 +237,9 @@ def test_an_engine_that_is_away_refuses_before_the_upload(served: Served) -> Non
 
 def test_a_full_queue_refuses_at_once_and_no_other_priority(served: Served) -> None:
     gateway = served.app.state.gateway
-    places = [gateway.store.enter(Order("toy", "routine"), gateway=gateway.leases.gateway) for _ in range(2)]
+    places = [new_id() for _ in range(2)]
+    for place in places:
+        gateway.store.enter(place, Order("toy", "routine"), gateway=gateway.leases.gateway)
     response = served.client.post("/segment/toy", files=STUDY)
     assert_problem(response, 503, "queue-full")
     assert int(response.headers["retry-after"]) > 0
@@ -317,7 +320,8 @@ def test_every_answer_has_an_id_and_is_kept_by_nobody(served: Served) -> None:
             assert response.status_code in (200, 204, 409) or (response.status_code, path[-9:]) == (415, "/dicomweb")
             UUID(response.headers["x-request-id"])
             assert response.headers["x-content-type-options"] == "nosniff"
-            assert response.headers["cache-control"] == ("max-age=3600" if "swagger" in path else "no-store")
+            kept = {"/": "no-cache", "/page/{name}": "no-cache"}.get(path, "no-store")
+            assert response.headers["cache-control"] == ("max-age=3600" if "swagger" in path else kept), path
 
 
 def test_a_client_s_own_request_id_is_not_taken_over(served: Served) -> None:

@@ -215,7 +215,7 @@ def test_a_run_outlives_its_database(
     refused = [gateway.client.get("/jobs"), gateway.client.get(f"/jobs/{job_id}"), gateway.post(study(1))]
     assert [(answer.status_code, answer.json()["type"]) for answer in refused] == [(503, AWAY)] * 3
     gateway.go_on()
-    wait_until(lambda: list(data.glob("work/*/*/result/report.json")) != [])
+    wait_until(lambda: list(data.glob("work/*/*/result/report.json.gz")) != [])
     assert gateway.client.get("/health/live").status_code == httpx.codes.OK
     postgres.start()
     ended = gateway.end_of(job_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import ProgrammingError, StatementError
 
 from office import Office
 from postgres import Postgres
@@ -73,7 +74,7 @@ def test_an_error_takes_the_whole_transaction_back(office: Office):
 
 def test_an_error_of_the_database_takes_the_whole_transaction_back(office: Office):
     database = office.storage.database
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises((DatabaseUnavailable, ProgrammingError)):
         transact(database, write("one"), lambda connection: connection.execute(text("SELECT * FROM nowhere")))
     assert read(database) == set()
 
@@ -165,3 +166,12 @@ def test_a_database_without_an_encoding_gives_text_all_the_same(postgres: Postgr
         transact(database, write("one", "zwei", "três"))
         assert read(database) == {"one", "zwei", "três"}
     postgres.drop_database(name)
+
+
+def test_a_value_that_cannot_be_written_is_no_database_that_is_away(office: Office):
+    """It would be waited for, and no waiting would mend it."""
+    job = office.submit()
+    lease = office.claim()
+    with pytest.raises((StatementError, TypeError)):
+        lease.fail({"detail": object()})
+    assert office.get(job).state == "running"

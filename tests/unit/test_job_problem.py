@@ -14,12 +14,16 @@ from sigap.core.errors import (
     DatabaseUnavailable,
     DeadlineExceeded,
     EngineUnavailable,
+    FormatNotForInput,
     GeometryRefused,
     InputError,
     JobStateForbids,
     KeptUnreadable,
     KeyReused,
     ModelError,
+    NeverRoom,
+    PacsRefused,
+    PacsUnavailable,
     QueueFull,
     SigapError,
     StorageFull,
@@ -58,6 +62,10 @@ PROBLEMS: tuple[tuple[SigapError, int, str], ...] = (
     (DatabaseTooNew("why"), 503, "database-too-new"),
     (DeadlineExceeded("why"), 504, "deadline-exceeded"),
     (StorageFull("why"), 507, "storage-full"),
+    (NeverRoom(), 507, "storage-full"),
+    (FormatNotForInput("why"), 406, "not-acceptable"),
+    (PacsUnavailable("why"), 503, "pacs-unavailable"),
+    (PacsRefused("why"), 503, "pacs-refused"),
 )
 
 NOT_FOR_USERS = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from office import BATCH, EMERGENCY, MODEL, QUEUE_LENGTH, QUOTA_BYTES, ROUTINE, Office
-from sigap.core.errors import DatabaseUnavailable, QueueFull, StorageFull, UnknownJob
+from sigap.core.errors import DatabaseUnavailable, NeverRoom, QueueFull, StorageFull, UnknownJob
 from sigap.core.study import DecodeOptions
 from sigap.jobs.job import Job, Order
 from sigap.pipeline import RunOptions
@@ -109,23 +109,26 @@ def test_an_answer_from_an_earlier_result_says_nothing_of_the_rate(office: Offic
 
 
 def test_what_is_announced_counts_before_it_comes(office: Office):
-    office.enter(size=QUOTA_BYTES - 100)
+    # Beside each upload a tenth of it, for its result.
+    office.enter(size=QUOTA_BYTES // 2)
+    rest = QUOTA_BYTES * 10 // 11 - QUOTA_BYTES // 2
     with pytest.raises(StorageFull):
-        office.enter(size=101)
-    office.enter(size=100)
-    assert office.used_bytes() == QUOTA_BYTES
+        office.enter(size=rest + 10)
+    office.enter(size=rest)
+    assert office.used_bytes() == QUOTA_BYTES // 2 + rest
     assert len(office.store.folders()) == 2
 
 
 def test_a_body_that_grows_over_the_quota_is_stopped(office: Office):
     one, other = office.enter(), office.enter()
-    office.store.reserve(one, QUOTA_BYTES - 100)
-    office.store.reserve(one, QUOTA_BYTES - 90)  # its own bytes are not counted twice
+    most = QUOTA_BYTES * 10 // 11
+    office.store.reserve(one, most - 100)
+    office.store.reserve(one, most - 90)  # its own bytes are not counted twice
     with pytest.raises(StorageFull):
-        office.store.reserve(other, 91)
+        office.store.reserve(other, QUOTA_BYTES - most + 100)
     office.store.reserve(other, 90)
     office.store.reserve(one, 10)
-    office.store.reserve(other, QUOTA_BYTES - 10)
+    office.store.reserve(other, most - 10)
 
 
 def test_results_count_too_and_one_that_is_too_large_is_not_kept(office: Office):
@@ -241,3 +244,35 @@ def test_the_manifest_of_an_upload_is_counted(office: Office):
     files = [path for path in office.folder(job).path.rglob("*") if path.is_file()]
     assert len(files) == 2
     assert office.used_bytes() == sum(path.stat().st_size for path in files) == office.folder(job).size()
+
+
+def test_a_study_larger_than_all_there_is_fails_for_good(office: Office):
+    office.submit(content=bytes(100))
+    with pytest.raises(NeverRoom):
+        office.succeed(office.claim(), bytes(QUOTA_BYTES))
+
+
+def test_a_page_of_waiting_jobs_counts_the_queue_once(office: Office):
+    jobs = [office.submit(order, bytes([number])) for number, order in enumerate((BATCH, ROUTINE, EMERGENCY, ROUTINE))]
+    places = {job.id: job.queue_position for job in office.store.page()}
+    assert [places[job.id] for job in jobs] == [4, 2, 1, 3]
+    assert places == {job.id: office.get(job).queue_position for job in jobs}
+
+
+def test_a_dead_letter_s_result_is_not_counted(office: Office):
+    job = office.submit()
+    upload = office.used_bytes()
+    for _ in range(3):
+        lease = office.claim()
+        lease.reserve(upload, 500)
+        lease.postpone({"detail": "why"}, is_counted=True)
+        office.clock.now += 30
+    assert office.get(job).state == "dead"
+    assert office.used_bytes() == upload == office.folder(job).size()
+
+
+def test_a_damaged_result_gives_its_key_up_too(office: Office):
+    keyed = replace(ROUTINE, idempotency_key="mine")
+    first = office.answer(keyed)
+    office.store.disown(first.folder)
+    assert office.submit(keyed).id != first.id

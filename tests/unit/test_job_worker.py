@@ -16,13 +16,16 @@ import pytest
 from fakes import FakeEngine
 from office import BATCH, EMERGENCY, MODEL, ROUTINE, Office, opened_office
 from phantoms.results import result_of, small_labelmap
-from sigap.core.errors import EngineUnavailable, TooLarge, UnreadableInput
+from serving import wait_until
+from sigap.core.errors import DatabaseUnavailable, EngineUnavailable, NeverRoom, TooLarge, UnreadableInput
 from sigap.core.result import Result
 from sigap.core.study import InputFile, Limits
 from sigap.jobs.answers import Answers
 from sigap.jobs.changes import Changes
 from sigap.jobs.ended import Ended
 from sigap.jobs.job import Job, Order
+from sigap.jobs.lease import Lease
+from sigap.jobs.leases import MOST_CRASHES
 from sigap.jobs.memory import MEMORY_PER_VOXEL, Memory, Share
 from sigap.jobs.run import Means
 from sigap.jobs.worker import Worker
@@ -405,3 +408,48 @@ def test_a_full_disk_is_waited_for_and_not_counted(desk: Desk):
     job = desk.send("routine")
     assert desk.ended(1) == [("routine", "postponed")]
     assert desk.office.get(job).errors == 0
+
+
+def lose_the_answer(monkeypatch: pytest.MonkeyPatch, office: Office, times: int) -> None:
+    """The database makes the next commits of claims, and is away before it has said so."""
+    claim, left = office.leases.claim, [times]
+
+    def lost(**more: Any) -> Lease | None:
+        lease = claim(**more)
+        if lease is not None and left[0]:
+            left[0] -= 1
+            raise DatabaseUnavailable("away")
+        return lease
+
+    monkeypatch.setattr(office.leases, "claim", lost)
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back_and_run(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    lose_the_answer(monkeypatch, desk.office, 1)
+    job = desk.send("routine")
+    assert desk.ended(1) == [("routine", "succeeded")]
+    assert desk.office.get(job).attempts == 2
+
+
+def test_a_run_that_breaks_off_is_given_back_and_dies_of_it_in_the_end(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    """What cannot even be written down, a worker must not meet for ever, nor lose."""
+
+    def fault(*_: object, **__: object) -> None:
+        raise TypeError("not of JSON")
+
+    monkeypatch.setattr(Lease, "postpone", fault)
+    desk.studies.decoding["routine"] = fault
+    job = desk.send("routine")
+    wait_until(lambda: desk.office.get(job).state == "dead")
+    assert desk.office.get(job).attempts == MOST_CRASHES
+    desk.send("another")
+    assert desk.ended(1) == [("routine", "succeeded")]
+
+
+def test_a_study_larger_than_all_the_room_fails_with_507(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Lease, "reserve", lambda *_: (_ for _ in ()).throw(NeverRoom()))
+    job = desk.send("routine")
+    assert desk.ended(1) == [("routine", "failed")]
+    problem = desk.office.get(job).problem
+    assert problem is not None
+    assert problem["status"] == 507

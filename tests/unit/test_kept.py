@@ -29,7 +29,7 @@ from sigap.core.study import DecodeOptions, InputFile, Limits
 from sigap.encoders.formats import FORMATS, format_of, surface_key
 from sigap.engines.torchscript import TorchScriptEngine
 from sigap.imaging.decode import decode
-from sigap.jobs.kept import REPORT, keep, restore
+from sigap.jobs.kept import REPORT, keep, kept_report, restore
 
 FILES = ("labelmap.gz", "numbers.json.gz")
 Input = tuple[list[InputFile], DecodeOptions]
@@ -138,7 +138,7 @@ def test_every_format_is_the_same_before_and_after_a_restart(answered: tuple[Res
     restored = restore(tmp_path / "kept", decode(files, workspace=tmp_path / "again", options=options, limits=Limits()))
 
     written = encodings(returned, tmp_path)
-    assert written["json"] == (tmp_path / "kept" / REPORT).read_bytes()
+    assert written["json"] == kept_report(tmp_path / "kept")
     assert encodings(restored, tmp_path) == written
     assert_same(replace(returned, study=result.study), replace(restored, study=result.study))
 
@@ -193,7 +193,7 @@ def test_what_is_told_of_the_timings_stays(tmp_path: Path) -> None:
 
 def test_the_report_says_which_version_found_the_numbers(tmp_path: Path) -> None:
     returned = keep(rich_result(), tmp_path / "kept")
-    assert json.loads((tmp_path / "kept" / REPORT).read_text())["provenance"]["sigap_version"] == "0.0.9"
+    assert json.loads(kept_report(tmp_path / "kept") or b"")["provenance"]["sigap_version"] == "0.0.9"
     assert b"sigap 0.0.9" in encodings(returned, tmp_path)["coco"]
 
 

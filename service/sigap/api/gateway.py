@@ -165,6 +165,13 @@ class Gateway:
 
 
 def model_card(repository: Path, model: Model) -> str | None:
-    """The card's text; its file name comes from the model's configuration and is no way out of the model's folder."""
-    card = repository / model.name / Path(model.contract.model_card).name
-    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
+    """The card's text; its file name comes from the model's configuration and is no way out of the model's folder.
+
+    None where there is none, or where the repository is about other weights than a Triton server has.
+    """
+    folder = repository / model.name
+    card, config = folder / Path(model.contract.model_card).name, folder / "config.pbtxt"
+    if not (card.is_file() and config.is_file()):
+        return None
+    is_about_it = model.sha256 in config.read_text(encoding="utf-8", errors="replace")
+    return card.read_text(encoding="utf-8", errors="replace") if is_about_it else None

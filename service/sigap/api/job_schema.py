@@ -19,7 +19,7 @@ _TIME: _Json = {"type": ["string", "null"], "format": "date-time"}
 _PROBLEM: _Json = {
     **PROBLEM_SCHEMA,
     "required": [name for name in PROBLEM_SCHEMA["required"] if name != "instance"],
-    "description": "Why it failed or last failed: RFC 9457, without `instance`.",
+    "description": "Why it failed: RFC 9457, without `instance`.",
 }
 _DELIVERY: dict[str, _Json] = {
     "destination": {"type": "string", "description": "A name that this server knows."},
@@ -134,7 +134,7 @@ EVENTS_RESPONSES: dict[int | str, _Json] = {
 RESULT_RESPONSES: dict[int | str, _Json] = {
     200: ANSWER_RESPONSE,
     # A failed job answers with its own problem.
-    **problem_responses(404, 406, 409, 413, 415, 422, 507),
+    **problem_responses(404, 406, 409, 413, 415, 422, 504, 507),
 }
 IMAGE_RESPONSES: dict[int | str, _Json] = {
     200: {
@@ -147,5 +147,5 @@ IMAGE_RESPONSES: dict[int | str, _Json] = {
             for media_type, name in (("application/x-nifti", "image.nii.gz"), ("image/png", "image.png"))
         },
     },
-    **problem_responses(404, 409, 413, 415, 422, 507),
+    **problem_responses(404, 409, 413, 415, 422, 504, 507),
 }

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sigap.api.admission import Admitted
-from sigap.api.answer import AnswerResponse
+from sigap.api.answer import AnswerResponse, answer_job, make_answer
 from sigap.api.examples import problem_responses
 from sigap.api.formats import choose, with_label
 from sigap.api.gateway import Gateway
@@ -29,7 +30,6 @@ from sigap.api.job_schema import (
 )
 from sigap.api.parameters import Label, check_query
 from sigap.api.problems import Unauthorized
-from sigap.api.segment import answer_job
 from sigap.api.waiting import follow, wait_for_end
 from sigap.core.errors import DeadlineExceeded, JobStateForbids, UnknownJob
 from sigap.encoders.formats import FORMATS
@@ -115,7 +115,7 @@ async def get_result(
     job_id: JobId,
     options: Annotated[ResultOptions, Query()],
     prefer: Annotated[
-        list[str] | None,
+        str | None,
         Header(description="`wait=60`: where the job has not ended, wait so many seconds for its result (RFC 7240)."),
     ] = None,
 ) -> Response:
@@ -127,9 +127,9 @@ async def get_result(
     encoding = with_label(choose(options.format, ",".join(request.headers.getlist("accept"))), options.label)
     gateway: Gateway = request.app.state.gateway
     job = await run_in_threadpool(_find, gateway, request, job_id)
-    patience_s = min(_patience_s(prefer or []), gateway.settings.request_timeout_s)
+    patience_s = min(_patience_s(prefer or ""), gateway.settings.request_timeout_s)
     if job.has_ended or not patience_s:
-        return await answer_job(gateway, request, job, encoding)
+        return await answer_job(gateway, request, job, encoding, _deadline(gateway))
     gateway.answers.expect(job_id, encoding)
     try:
         deadline = time.monotonic() + patience_s
@@ -138,14 +138,14 @@ async def get_result(
             job = await wait_for_end(gateway, job_id, request.receive, deadline, is_over=is_over)
         admitted: Admitted = request.state.admitted
         await run_in_threadpool(admitted.check)
-        return await answer_job(gateway, request, job, encoding)
+        return await answer_job(gateway, request, job, encoding, _deadline(gateway))
     finally:
         gateway.answers.forget(job_id, encoding)
 
 
-def _patience_s(prefer: list[str]) -> int:
+def _patience_s(prefer: str) -> int:
     """What `wait=` says; what cannot be read is passed over, as RFC 7240 wants it."""
-    found = re.search(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", ",".join(prefer).lower())
+    found = re.search(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", prefer.lower())
     return int(found[1]) if found else 0
 
 
@@ -171,8 +171,8 @@ async def get_image(request: Request, job_id: JobId) -> Response:
     job = await run_in_threadpool(_find, gateway, request, job_id)
     if job.folder is None:
         raise JobStateForbids(f"The job is {job.state}, and its upload is deleted.", state=job.state)
-    async with gateway.making:
-        return AnswerResponse(await run_in_threadpool(gateway.answers.image, job))
+    make = partial(gateway.answers.image, job)
+    return AnswerResponse(await make_answer(gateway, job, make, _deadline(gateway)))
 
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=Response, responses=EVENTS_RESPONSES)
@@ -205,6 +205,10 @@ async def _events(gateway: Gateway, job_id: str, look: Callable[[], Job]) -> Asy
             seen = job
     except (UnknownJob, Unauthorized):
         return
+
+
+def _deadline(gateway: Gateway) -> float:
+    return time.monotonic() + gateway.settings.request_timeout_s
 
 
 def _client(request: Request) -> Client:

@@ -61,7 +61,7 @@ class _Exchange:
         body = b"" if self._is_head else message.get("body", b"")
         # The rest of a stream of events might be long in coming.
         self._is_answered = is_last = self._is_head or not message.get("more_body", False)
-        if is_last and self._is_unread and self._is_sending:
+        if is_last and self._is_unread and self._is_sending and not _is_cancelled():
             await self._send({**message, "body": body, "more_body": True})
             await self._drain()
             body = b""
@@ -74,3 +74,9 @@ class _Exchange:
                     await self.receive()
         except TimeoutError:
             return
+
+
+def _is_cancelled() -> bool:
+    """The server stops, and this is its last word: there is no time to read on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

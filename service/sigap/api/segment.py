@@ -14,19 +14,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sigap.api.answer import AnswerResponse
+from sigap.api.answer import answer_job
 from sigap.api.examples import SEGMENT_BODY
 from sigap.api.form import UploadForm, boundary_of, check_declared_size, declared_size, receive_form
-from sigap.api.formats import check_label, choose, query_of, with_label
+from sigap.api.formats import check_label, choose, with_label
 from sigap.api.gateway import Gateway
 from sigap.api.job_schema import SEGMENT_RESPONSES
 from sigap.api.parameters import SegmentOptions, check_query
-from sigap.api.problems import HungUp, answer_problem, respond
+from sigap.api.problems import HungUp, respond
 from sigap.api.waiting import cancel_if_unwanted, wait_for_end
-from sigap.core.errors import DeadlineExceeded, JobStateForbids, KeptUnreadable, SigapError
+from sigap.core.errors import DeadlineExceeded, SigapError
 from sigap.dicomnet import destinations
 from sigap.jobs.intake import Accepted
-from sigap.jobs.job import Job, Order
+from sigap.jobs.job import Job, Order, new_id
 from sigap.jobs.upload import Upload
 
 router = APIRouter(tags=["segmentation"])
@@ -123,9 +123,10 @@ async def bring_in(
         receive: brings the study into the folder of the job of this id, and returns its SHA-256.
         size: bytes that were announced.
     """
-    enter = partial(gateway.store.enter, order, gateway=gateway.leases.gateway, size=size)
-    job_id = await run_in_threadpool(enter)
+    job_id = new_id()
+    enter = partial(gateway.store.enter, job_id, order, gateway=gateway.leases.gateway, size=size)
     try:
+        await run_in_threadpool(enter)
         gateway.passed("entered")
         sha256 = await receive(job_id)
         gateway.passed("stored")
@@ -172,7 +173,7 @@ async def answer(
     gateway.answers.expect(job.id, encoding)
     try:
         ended = await wait_for_end(gateway, job.id, request.receive, deadline)
-        return await answer_job(gateway, request, ended, encoding)
+        return await answer_job(gateway, request, ended, encoding, deadline)
     except HungUp:
         if not is_keyed:
             with suppress(SigapError):
@@ -182,31 +183,6 @@ async def answer(
         return respond(request, error, {"Location": f"/jobs/{job.id}"})
     finally:
         gateway.answers.forget(job.id, encoding)
-
-
-async def answer_job(gateway: Gateway, request: Request, job: Job, encoding: str) -> Response:
-    """A job's result in one format, or why there is none.
-
-    Raises:
-        JobStateForbids: it has not ended, or was cancelled.
-    """
-    if job.problem is not None:
-        return answer_problem(request, job.problem)
-    if job.state != "succeeded":
-        words = (
-            "was cancelled: send the study again" if job.state == "cancelled" else "has no result yet: ask again later"
-        )
-        raise JobStateForbids(f"The job {words}.", state=job.state)
-    try:
-        answer = await run_in_threadpool(gateway.answers.at_hand, job, encoding)
-        if answer is None:
-            async with gateway.making:
-                answer = await run_in_threadpool(gateway.answers.make, job, encoding)
-    except KeptUnreadable:
-        await run_in_threadpool(gateway.store.disown, job.folder)
-        raise
-    gateway.passed("answering")
-    return AnswerResponse(answer, {"Content-Location": f"/jobs/{job.id}/result?{query_of(encoding)}"})
 
 
 def tokens(headers: list[str]) -> set[str]:

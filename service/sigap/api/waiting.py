@@ -21,7 +21,7 @@ from sigap.jobs.job import Job
 # Another gateway's changes ring no bell here.
 _LOOK_AGAIN_S = 0.5
 # How long another gateway has to say that somebody waits there.
-_ANSWER_S = 3 * _LOOK_AGAIN_S
+_ANSWER_S = 5.0
 
 
 async def follow(
@@ -73,9 +73,7 @@ async def cancel_if_unwanted(gateway: Gateway, job_id: str) -> None:
     if await run_in_threadpool(gateway.store.doubt, job_id):
         # Whoever waits elsewhere looks at the job meanwhile, and takes the doubt back.
         await asyncio.sleep(_ANSWER_S)
-        if not (await run_in_threadpool(gateway.store.get, job_id)).is_doubted:
-            return
-    await run_in_threadpool(gateway.store.cancel, job_id)
+    await run_in_threadpool(partial(gateway.store.cancel, job_id, only_doubted=True))
 
 
 async def wait_for_end(

@@ -1,4 +1,4 @@
-"""The command line (CONTRACT, section 7): `sigap segment | inspect | models | serve | jobs | keys | pacs | config`.
+"""The command line (CONTRACT, section 7): `segment | inspect | serve | listen | models | jobs | keys | pacs | config`.
 
 Modules are light to import: a command imports what it needs when it runs; `sigap --help` does not wait for torch.
 """
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sigap import __version__
-from sigap.cli import config, inspect, jobs, keys, models, pacs, segment, serve
+from sigap.cli import config, inspect, jobs, keys, listen, models, pacs, segment, serve
 
 app = typer.Typer(
     name="sigap",
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="[bold]sigap COMMAND --help[/bold] explains a command by example. Research use only: not a medical device.",
 )
-for module in (segment, inspect, serve, models, config):
+for module in (segment, inspect, serve, listen, models, config):
     app.command(module.NAME, epilog=module.EXAMPLES)(module.command)
 app.add_typer(jobs.app, name=jobs.NAME)
 app.add_typer(keys.app, name=keys.NAME)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigap.cli import pacs_deliveries, terminal
+from sigap.cli import pacs_deliveries, pacs_received, terminal
 from sigap.core.errors import SigapError
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ app = typer.Typer(
 
 app.command("deliveries", epilog=pacs_deliveries.DELIVERIES_EXAMPLES)(pacs_deliveries.deliveries)
 app.command("retry", epilog=pacs_deliveries.RETRY_EXAMPLES)(pacs_deliveries.retry)
+app.command("received", epilog=pacs_received.RECEIVED_EXAMPLES)(pacs_received.received)
+app.command("choose", epilog=pacs_received.CHOOSE_EXAMPLES)(pacs_received.choose)
+app.command("dismiss", epilog=pacs_received.DISMISS_EXAMPLES)(pacs_received.dismiss)
 
 Uid = Annotated[str, typer.Argument(metavar="STUDY_UID", help="Study Instance UID.")]
 SeriesUid = Annotated[
@@ -137,6 +140,11 @@ def configured() -> Iterator[tuple[Settings, Pacs]]:
         terminal.refuse_usage(f"SIGAP_PACS: {error}")
     with terminal.plain_errors():
         yield settings, pacs
+
+
+def received_folder(settings: Settings) -> Path:
+    """Where the receiver keeps what it takes, unless the PACS file says so."""
+    return settings.data / "received"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@
     │   └── ModelReplaced         the version that a run began with is no longer served
     ├── QueueFull                 too much work is waiting
     ├── StorageFull               no room on disk for what was sent
+    │   └── NeverRoom             nor would there be, were the disk empty
     ├── PacsUnavailable           the PACS is away, answers half, or not as a PACS
     ├── PacsRefused               the PACS did not take what was sent to it
     ├── DatabaseUnavailable       the job store cannot be reached
@@ -152,6 +153,13 @@ class StorageFull(SigapError):
     """The disk, or the part of it that uploads may take, is full."""
 
     slug = "storage-full"
+
+
+class NeverRoom(StorageFull):
+    """A study that is larger than all the room there is, its result included: no later time would change that."""
+
+    def __init__(self) -> None:
+        super().__init__("The study and its result take more than all of the server's space. Send fewer slices.")
 
 
 class DatabaseUnavailable(SigapError):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sigap.core.errors import BadParameter, PacsRefused
 from sigap.dicomnet import dimse
+from sigap.dicomnet.commitment import commit
 from sigap.dicomnet.configuration import Pacs, Peer, Source
 from sigap.dicomnet.dicomweb import DicomWeb, Stored
 
@@ -55,14 +56,18 @@ def echo(target: Source | Peer) -> None:
 
 
 def send(target: Source | Peer, paths: Sequence[Path], check: Callable[[], None] = lambda: None) -> Stored:
-    """Store DICOM files there.
+    """Store DICOM files there; a peer that offers storage commitment has to answer for them.
 
     Raises:
         PacsUnavailable: it is away, or does not say what became of them.
         PacsRefused: it takes none of them.
     """
     if isinstance(target, Peer):
-        return dimse.store(target, paths, check)
+        stored = dimse.store(target, paths, check)
+        taken = [path for path in paths if dimse.instance_uid(path) in stored.accepted]
+        if target.commitment is not None and taken:
+            commit(target, target.commitment, taken, check)
+        return stored
     with DicomWeb(target, check) as client:
         return client.store(paths)
 

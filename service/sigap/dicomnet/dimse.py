@@ -153,6 +153,12 @@ def _tls(peer: Peer) -> tuple[ssl.SSLContext, str] | None:
     return context, peer.host
 
 
+def instance_identity(path: Path) -> tuple[str, str]:
+    """SOP Class and SOP Instance UID of a DICOM file; raises `InputError` where it is none."""
+    head = _read(path, only_head=True)
+    return str(head.SOPClassUID), str(head.SOPInstanceUID)
+
+
 def instance_uid(path: Path) -> str:
     """The SOP Instance UID of a DICOM file; raises `InputError` where it is none."""
-    return str(_read(path, only_head=True).SOPInstanceUID)
+    return instance_identity(path)[1]

@@ -24,7 +24,12 @@ def write_report(result: Result, path: Path) -> None:
     Raises:
         ValueError: a number is not finite; what cannot be known must be None before it comes here.
     """
-    path.write_text(json.dumps(report(result), allow_nan=False, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(report_text(result), encoding="utf-8")
+
+
+def report_text(result: Result) -> str:
+    """The report as the text of a JSON file; raises as `write_report`."""
+    return json.dumps(report(result), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
 
 
 def report(result: Result) -> dict[str, Any]:

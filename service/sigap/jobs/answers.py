@@ -7,20 +7,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Protocol
 
 import structlog
 from PIL import Image
 
-from sigap.core.errors import EngineUnavailable, FormatNotForInput, KeptUnreadable, TooLarge
+from sigap.core.errors import EngineUnavailable, FormatNotForInput, TooLarge
 from sigap.core.result import Result
 from sigap.core.study import Limits, Study
 from sigap.encoders.image import write_image
 from sigap.imaging.decode import decode
 from sigap.jobs.folder import DataFolder, no_room_means_full
 from sigap.jobs.job import Job
-from sigap.jobs.kept import REPORT, restore
+from sigap.jobs.kept import kept_report, restore
 from sigap.jobs.memory import MEMORY_PER_VOXEL, Memory, Share
 
 _BUSY_S = 60.0
@@ -126,37 +127,42 @@ class Answers:
         """A succeeded job's result in one format, if it lies ready.
 
         Raises:
-            KeptUnreadable: its report is gone.
+            KeptUnreadable: its report is damaged.
         """
         with self._lock:
             answer = self._ready.pop((job.id, encoding), None)
         if answer is not None or encoding != JSON:
             return answer
-        try:
-            return _opened(self._result_folder(job) / REPORT, self._formats(JSON))
-        except FileNotFoundError as error:
-            raise KeptUnreadable("The kept result is damaged. Send the study again.") from error
+        report, form = kept_report(self._result_folder(job)), self._formats(JSON)
+        return None if report is None else Answer(BytesIO(report), len(report), form.media_type, form.filename)
 
-    def make(self, job: Job, encoding: str) -> Answer:
+    def make(self, job: Job, encoding: str, patience_s: float = _BUSY_S) -> Answer:
         """A succeeded job's result in one format, from what was kept.
+
+        Args:
+            job: it.
+            encoding: the format.
+            patience_s: longest wait for memory, if it is less than a minute.
 
         Raises:
             KeptUnreadable: the result is damaged.
             UnreadableInput: its upload is gone.
-            EngineUnavailable: there was no memory for it within a minute.
+            EngineUnavailable: there was no memory for it in time.
             FormatNotForInput: the upload does not allow this format.
         """
         return self._with_study(
-            job, lambda study, folder: self._write(encoding, restore(self._result_folder(job), study), folder)
+            job,
+            patience_s,
+            lambda study, folder: self._write(encoding, restore(self._result_folder(job), study), folder),
         )
 
-    def image(self, job: Job) -> Answer:
+    def image(self, job: Job, patience_s: float) -> Answer:
         """The scan as NIfTI; a picture as PNG.
 
         Raises:
             SigapError: as `make`; also what decoding raises.
         """
-        return self._with_study(job, self._write_image)
+        return self._with_study(job, patience_s, self._write_image)
 
     def _write(self, encoding: str, result: Result, folder: Path) -> Answer:
         path = folder / self._formats(encoding).filename
@@ -175,9 +181,9 @@ class Answers:
                 write_image(study, path)
         return Answer(path.open("rb"), path.stat().st_size, media_type, path.name)
 
-    def _with_study(self, job: Job, make: Callable[[Study, Path], Answer]) -> Answer:
+    def _with_study(self, job: Job, patience_s: float, make: Callable[[Study, Path], Answer]) -> Answer:
         """Decode a job's upload again and make something of it, within the memory there is."""
-        give_up = time.monotonic() + _BUSY_S
+        give_up = time.monotonic() + min(patience_s, _BUSY_S)
         while True:
             folder = self._workspace()
             try:

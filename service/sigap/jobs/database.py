@@ -9,13 +9,25 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
+from sqlalchemy.exc import (
+    TimeoutError as PoolTimeoutError,
+)
 
 from sigap.core.errors import DatabaseUnavailable, StorageFull
 from sigap.jobs.migrations import is_current, migrate
 from sigap.jobs.tables import STORE
 
 _FILE = "sigap.sqlite3"
+# IntegrityError: this gateway was taken for dead, and its row, which others name, is gone until it joins again.
+_AWAY = (OperationalError, InterfaceError, InternalError, IntegrityError)
 _WAIT_S = 10
 # A server whose machine has gone without a word is found out in seconds, not after the two hours of TCP's own default.
 _PATIENCE = {
@@ -56,6 +68,9 @@ class Database:
             DatabaseTooNew: a newer version of Sigap has written them; nothing was changed.
             DatabaseUnavailable: it cannot be reached.
         """
+        if not self.is_shared:
+            # Its journals take after it.
+            self._file.touch(mode=0o600)
         with mapped_errors():
             migrate(self._engine)
 
@@ -98,14 +113,19 @@ class Database:
 
 @contextmanager
 def mapped_errors() -> Iterator[None]:
-    """Map what SQLAlchemy raises; none of its messages gets out, since they quote values."""
+    """Map what SQLAlchemy raises of a database that is away; none of its messages gets out, since they quote values.
+
+    What is wrong with a statement or a value stays as it is: it is our own fault, and no waiting would mend it.
+    """
     try:
         yield
     except DBAPIError as error:
         if _is_full(error):
             raise StorageFull("The server's disk is full. Try again later or tell its administrator.") from error
-        raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
-    except SQLAlchemyError as error:
+        if error.connection_invalidated or isinstance(error, _AWAY):
+            raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
+        raise
+    except PoolTimeoutError as error:
         raise DatabaseUnavailable("The server's database cannot be reached. Try again in a moment.") from error
 
 

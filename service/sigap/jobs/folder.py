@@ -63,7 +63,7 @@ class DataFolder:
         """Whether the folder is this database's; one that is nobody's becomes so."""
         mark = self.path / "database"
         try:
-            with mark.open("x", encoding="ascii") as file:
+            with open(mark, "x", encoding="ascii", opener=_private) as file:
                 file.write(database)
         except FileExistsError:
             return mark.read_text(encoding="ascii") == database
@@ -166,6 +166,10 @@ class JobFolder:
         for path in self.path.glob("result-*"):
             if int(path.name.removeprefix("result-")) < before:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _ours(folder: Path) -> list[Path]:

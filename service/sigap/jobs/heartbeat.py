@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -16,6 +17,7 @@ from sigap.jobs.store import JobStore
 BEAT_S = 3.0
 SILENCE_S = 15.0
 _CLEAR_S = 60.0
+_CLEARER_S = 5.0
 _log = structlog.stdlib.get_logger("sigap.jobs")
 
 
@@ -49,7 +51,7 @@ class Heartbeat:
         self._monotonic = monotonic
         self._looked = monotonic()
         self._seen: dict[str, tuple[int, float]] = {}
-        self._left: list[str] = []
+        self._left: deque[str] = deque()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="sigap-heartbeat", daemon=True)
         # Its own: a gateway that deletes for a while must go on saying that it lives.
@@ -73,7 +75,8 @@ class Heartbeat:
         """Stop beating, and leave the gateways in order."""
         self._is_stopping.set()
         self._thread.join()
-        self._clearer.join()
+        # What it leaves is nobody's, and goes at the next start: an orchestrator does not wait for a slow disk.
+        self._clearer.join(_CLEARER_S)
         try:
             self._leases.leave()
         except SigapError:
@@ -84,9 +87,7 @@ class Heartbeat:
             try:
                 self._leases.beat()
                 self.look_around()
-                while self._left:
-                    self._store.abandon(self._left[-1])
-                    self._left.pop()
+                self._give_back()
             except (SigapError, OSError) as error:
                 # What was not seen to be silent while the database was away is not held against anybody.
                 self._seen.clear()
@@ -107,6 +108,15 @@ class Heartbeat:
         for gateway, (beat, since) in self._seen.items():
             if now - since >= SILENCE_S and self._leases.take_over(gateway, beat):
                 _log.warning("took over from a silent gateway")
+
+    def _give_back(self) -> None:
+        while self._left:
+            job_id = self._left.popleft()
+            try:
+                self._store.abandon(job_id)
+            except SigapError:
+                self._left.append(job_id)
+                raise
 
     def abandon(self, job_id: str) -> None:
         """Give back an entry that could not be given back at once."""

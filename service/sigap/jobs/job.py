@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -25,7 +26,7 @@ ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled", "dead")
 RECEIVING = "receiving"
 """Of a job whose upload is not complete: it holds a place in the queue, and no client sees it."""
 
-ACTIVE = (RECEIVING, "queued", "running")
+ACTIVE: tuple[str, ...] = (RECEIVING, "queued", "running")
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,11 @@ class Job:
 
 def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def new_id() -> str:
+    """A job's id: nobody can guess it."""
+    return secrets.token_hex(16)
 
 
 def run_options(document: Mapping[str, Any]) -> RunOptions:

@@ -24,13 +24,13 @@ from sigap.core.segmentation import Dropped, Notice, Segmentation
 from sigap.core.study import Study
 from sigap.encoders.gzipped import FASTEST, write_gzip
 from sigap.encoders.labels import labelmap_of
-from sigap.encoders.report import timed, write_report
+from sigap.encoders.report import report_text, timed
 from sigap.jobs.folder import sync
 
 SCHEMA = "sigap.kept/1"
-REPORT = "report.json"
+REPORT = "report.json.gz"
 
-# Both gzip, whose checksum tells damage.
+# All gzip, whose checksum tells damage.
 _NUMBERS = "numbers.json.gz"
 _LABELMAP = "labelmap.gz"
 
@@ -93,7 +93,7 @@ def keep(result: Result, folder: Path) -> Result:
     document = _document(timed(result, encode_ms=(time.perf_counter() - started) * 1000), box)
     write_gzip(folder / _NUMBERS, [document.encode()], level=FASTEST)
     kept = _result(_numbers(document), labelmap, result.study)
-    write_report(kept, folder / REPORT)
+    write_gzip(folder / REPORT, [report_text(kept).encode()], level=FASTEST)
     for path in (folder / _LABELMAP, folder / _NUMBERS, folder / REPORT, folder):
         sync(path)
     return kept
@@ -119,6 +119,21 @@ def restore(folder: Path, study: Study) -> Result:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise KeptUnreadable("The kept result is damaged. Send the study again.") from error
     return result
+
+
+def kept_report(folder: Path) -> bytes | None:
+    """The report that `keep` has written; None where there is none, as in results of before it was compressed.
+
+    Raises:
+        KeptUnreadable: it is damaged.
+    """
+    try:
+        with gzip.open(folder / REPORT) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, zlib.error) as error:
+        raise KeptUnreadable("The kept result is damaged. Send the study again.") from error
 
 
 def _document(result: Result, box: Box) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
-from sigap.core.errors import Cancelled
+from sigap.core.errors import Cancelled, NeverRoom
 from sigap.jobs.job import Job
-from sigap.jobs.rows import QUEUED, answered_by, check_quota, dead, drop_unused, end_job, find_twin
+from sigap.jobs.rows import QUEUED, answered_by, check_quota, dead, drop_result, drop_unused, end_job, find_twin
 from sigap.jobs.storage import Storage
 from sigap.jobs.tables import FOLDERS, JOBS
 
@@ -70,9 +70,11 @@ class Lease:
 
         Raises:
             Cancelled: the job is somebody else's, or has been cancelled.
-            StorageFull: they go over the quota.
+            StorageFull: they go over the quota; `NeverRoom`: they would even alone.
         """
         folder = self.job.folder or ""
+        if upload + result > self._quota_bytes:
+            raise NeverRoom
         with self._database.transaction() as connection:
             self._database.lock(connection)
             if connection.execute(select(JOBS.c.id).where(self._is_mine())).first() is None:
@@ -129,7 +131,9 @@ class Lease:
         errors = self.job.errors + is_counted
         counts = {"errors": errors, "crashes": JOBS.c.crashes - 1}
         if errors >= MOST_ERRORS:
-            self._write(**dead(problem, self._clock()), **counts)
+            with self._database.transaction() as connection:
+                self._update(connection, {**dead(problem, self._clock()), **counts})
+                drop_result(connection, self.job.folder)
             return True
         tries = errors if is_counted else self.job.attempts
         pause_s = min(LONGEST_PAUSE_S, 2.0 ** min(tries - 1, 10))
@@ -146,8 +150,11 @@ class Lease:
 
     def _write(self, **values: Any) -> None:
         with self._database.transaction() as connection:
-            if connection.execute(update(JOBS).where(self._is_mine()).values(**values)).rowcount == 0:
-                raise _fenced()
+            self._update(connection, values)
+
+    def _update(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        if connection.execute(update(JOBS).where(self._is_mine()).values(**values)).rowcount == 0:
+            raise _fenced()
 
     def _is_mine(self) -> ColumnElement[bool]:
         return and_(JOBS.c.id == self.job.id, JOBS.c.token == self.job.token, JOBS.c.state == "running")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
 from sigap.jobs.job import RECEIVING
 from sigap.jobs.lease import LONGEST_PAUSE_S, Lease
 from sigap.jobs.problem import problem_document
-from sigap.jobs.rows import QUEUED, dead, forget_job, read_job
+from sigap.jobs.rows import QUEUED, dead, drop_result, forget_job, read_job
 from sigap.jobs.storage import Storage
 from sigap.jobs.tables import GATEWAYS, JOBS
 
@@ -77,18 +78,37 @@ class Leases:
             if connection.execute(silent.with_for_update()).first() is None:
                 return False
             dropped = _forget_received(connection, gateway)
-            crashed = JOBS.c.gateway == gateway
-            given_up = update(JOBS).where(crashed, JOBS.c.crashes >= MOST_CRASHES)
-            buried = given_up.values(**dead(_CRASHED, self._clock())).returning(JOBS.c.folder, JOBS.c.token)
-            folders = connection.execute(buried).all()
-            connection.execute(update(JOBS).where(crashed).values(**QUEUED))
+            buried = self._requeue(connection, JOBS.c.gateway == gateway)
             connection.execute(delete(GATEWAYS).where(GATEWAYS.c.id == gateway))
         self._storage.data.remove(dropped)
         self._storage.data.remove_workspaces(gateway)
-        for folder, token in folders:
-            # Its last run may have ended between keeping a result and saying so.
-            self._storage.data.job(folder).remove_results(before=token)
+        self._clear(buried)
         return True
+
+    def put_back(self) -> None:
+        """Give back what this gateway holds without knowing it: a claim whose answer was lost, a run that broke off.
+
+        To be called while nothing runs. Each counts as a run that ended with its process.
+        """
+        with self._database.transaction() as connection:
+            self._database.lock(connection)
+            buried = self._requeue(connection, and_(JOBS.c.gateway == self.gateway, JOBS.c.state == "running"))
+        self._clear(buried)
+
+    def _requeue(self, connection: Connection, crashed: ColumnElement[bool]) -> Sequence[Row[Any]]:
+        """Back into the queue, or with too many crashes away from it; returns folder and token of the latter."""
+        given_up = update(JOBS).where(crashed, JOBS.c.crashes >= MOST_CRASHES)
+        buried = given_up.values(**dead(_CRASHED, self._clock())).returning(JOBS.c.folder, JOBS.c.token)
+        folders = connection.execute(buried).all()
+        for row in folders:
+            drop_result(connection, row.folder)
+        connection.execute(update(JOBS).where(crashed).values(**QUEUED))
+        return folders
+
+    def _clear(self, buried: Sequence[Row[Any]]) -> None:
+        for row in buried:
+            # Its last run may have ended between keeping a result and saying so.
+            self._storage.data.job(row.folder).remove_results(before=row.token)
 
     def leave(self) -> None:
         """The orderly end: what is still held goes back, and counts as nothing."""

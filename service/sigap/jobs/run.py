@@ -16,6 +16,7 @@ from sigap.core.errors import (
     DatabaseUnavailable,
     EngineUnavailable,
     InputError,
+    NeverRoom,
     StorageFull,
     TooLarge,
     UnknownTask,
@@ -121,7 +122,7 @@ class Run:
             return Ended(job, "succeeded", self._answer())
         except (Stopped, GaveWay):
             return self._release()
-        except (InputError, UnknownTask) as error:
+        except (InputError, UnknownTask, NeverRoom) as error:
             return self._refuse(error)
         except MemoryError:
             return self._refuse(TooLarge("The study needs more memory than this server has. Send fewer slices."))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from sigap.jobs.delivery import add_deliveries, deliveries_of
 from sigap.jobs.intake import Accepted, Ask, new_row, queue, repeated
 from sigap.jobs.job import ENDED, RECEIVING, Job, Order
 from sigap.jobs.places import check_place
-from sigap.jobs.rows import check_quota, end_job, forget_job, read_job, room_for_results, visible_jobs, with_position
+from sigap.jobs.rows import check_quota, end_job, forget_job, read_job, room_for_results, visible_jobs, with_positions
 from sigap.jobs.storage import Storage
 from sigap.jobs.tables import DELIVERIES, FOLDERS, GATEWAYS, JOBS
 
@@ -38,29 +37,26 @@ class JobStore:
         self._clock = storage.clock
         self._queue_length = queue_length
 
-    def enter(self, order: Order, *, gateway: str, size: int = 0) -> str:
+    def enter(self, job_id: str, order: Order, *, gateway: str, size: int = 0) -> None:
         """Take a place in the queue and room on the disk, before the first byte is read.
 
         Args:
+            job_id: of `new_id`. It is the caller's from the beginning: where the database's answer is lost, nobody else
+                could give the entry back.
             order: what is asked for.
             gateway: who receives it; if that one dies, so does the entry.
             size: bytes that the client has announced.
-
-        Returns:
-            The new job's id; its folder has the same.
 
         Raises:
             QueueFull: as many of this priority wait as may.
             StorageFull: the announced bytes and the results to come go over the quota.
         """
-        job_id = secrets.token_hex(16)
         with self._database.transaction() as connection:
             self._database.lock(connection)
             check_place(connection, order, self._queue_length)
             connection.execute(insert(FOLDERS).values(id=job_id, bytes=size))
             connection.execute(insert(JOBS).values(**new_row(job_id, order, gateway, self._clock())))
             self._check_room(connection, job_id, size)
-        return job_id
 
     def reserve(self, folder: str, size: int) -> None:
         """Say how many bytes a folder takes or is about to take.
@@ -141,10 +137,15 @@ class JobStore:
         with self._database.transaction() as connection:
             rows = connection.execute(wanted).mappings().all()
             sent = deliveries_of(connection, [row["id"] for row in rows])
-            return [replace(with_position(connection, row), deliveries=sent.get(row["id"], ())) for row in rows]
+            return [replace(job, deliveries=sent.get(job.id, ())) for job in with_positions(connection, rows)]
 
-    def cancel(self, job_id: str, client: Client = ANYBODY) -> Job:
+    def cancel(self, job_id: str, client: Client = ANYBODY, *, only_doubted: bool = False) -> Job:
         """End a job that has not ended; who runs it finds out at its next step.
+
+        Args:
+            job_id: the job's.
+            client: who asks.
+            only_doubted: leave a job alone that somebody has said to wait for.
 
         Raises:
             UnknownJob: there is none that this client may see.
@@ -153,6 +154,8 @@ class JobStore:
         with self._database.transaction() as connection:
             self._database.lock(connection)
             job = read_job(connection, job_id, client)
+            if only_doubted and not job.is_doubted:
+                return job
             if job.has_ended:
                 raise JobStateForbids(
                     f"The job has ended: {job.state}. Only a waiting or running job can be cancelled.", state=job.state
@@ -190,9 +193,10 @@ class JobStore:
             return read_job(connection, job_id)
 
     def disown(self, folder: str | None) -> None:
-        """Let no later request be answered with a folder's result: it is damaged."""
+        """Let no later request be answered with a folder's result, not even one with the same key: it is damaged."""
         with self._database.transaction() as connection:
-            connection.execute(update(JOBS).where(JOBS.c.folder == folder).values(fingerprint=None))
+            given_up = {"fingerprint": None, "idempotency_key": None}
+            connection.execute(update(JOBS).where(JOBS.c.folder == folder).values(**given_up))
 
     def erase(self, job_id: str, client: Client = ANYBODY) -> Job:
         """Forget an ended job; returns what it was.

@@ -32,13 +32,15 @@ class Tally:
 
 def count(connection: Connection, now: float) -> Tally:
     """Count everything, at a time in seconds since 1970."""
-    counts = select(JOBS.c.state, JOBS.c.priority, func.count(), func.min(JOBS.c.created_at))
+    counts = select(
+        JOBS.c.state, JOBS.c.priority, func.count(), func.min(func.coalesce(JOBS.c.queued_at, JOBS.c.created_at))
+    )
     grouped = counts.where(JOBS.c.state != RECEIVING).group_by(JOBS.c.state, JOBS.c.priority)
     jobs: dict[tuple[str, str], int] = {(state, priority): 0 for state in STATES for priority in PRIORITIES}
     oldest_s = dict.fromkeys(PRIORITIES, 0.0)
-    for state, priority, number, created_at in connection.execute(grouped):
+    for state, priority, number, since in connection.execute(grouped):
         jobs[state, priority] = number
         if state == "queued":
-            oldest_s[priority] = max(0.0, now - created_at)
+            oldest_s[priority] = max(0.0, now - since)
     used = connection.execute(select(func.coalesce(func.sum(FOLDERS.c.bytes), 0))).scalar_one()
     return Tally(jobs, oldest_s, int(used), count_deliveries(connection))

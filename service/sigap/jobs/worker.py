@@ -49,6 +49,8 @@ class Worker:
         self._observe = observe
         self._bell = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sigap-worker", daemon=True)
+        # Whether this gateway may hold a job that it does not know of.
+        self._is_unsure = False
 
     def start(self) -> None:
         self._thread.start()
@@ -71,7 +73,7 @@ class Worker:
             except Exception:
                 # A run has caught its own errors: this is one of ours, and the next job must not wait for ever.
                 _logger.exception("worker")
-                has_run = False
+                has_run, self._is_unsure = False, True
             if not has_run:
                 self._bell.wait(_LOOK_AGAIN_S)
 
@@ -81,8 +83,18 @@ class Worker:
         A function of its own, so that nothing of a job is held while the next is awaited: a failed one's traceback
         holds its volume.
         """
+        if self._is_unsure and not self._put_back():
+            return False
         lease = self._claim()
         return lease is not None and not self._run(lease, self._before).lacks_memory
+
+    def _put_back(self) -> bool:
+        try:
+            self._leases.put_back()
+        except (DatabaseUnavailable, StorageFull):
+            return False
+        self._is_unsure = False
+        return True
 
     def _claim(self, *, above: int | None = None) -> Lease | None:
         tasks = self._tasks()
@@ -91,6 +103,8 @@ class Worker:
         try:
             lease = self._leases.claim(above=above, tasks=tasks)
         except (DatabaseUnavailable, StorageFull):
+            # The claim may have been made, and only its answer lost.
+            self._is_unsure = True
             return None
         if lease is not None:
             self._means.passed("claimed")

@@ -66,12 +66,20 @@ def new_instance(result: Result, kind: Kind, uids: Uids, *, number: int = 1) -> 
     for keyword in _EMPTY_IF_UNKNOWN:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
+    _name_deidentification(dataset)
     dataset.SOPClassUID, dataset.SOPInstanceUID = kind.sop_class, uids.of(kind.name, "instance", number)
     dataset.SeriesInstanceUID = uids.of(kind.name, "series")
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = kind.modality, kind.series_number, number
     dataset.SeriesDescription = plain(f"Sigap {result.model.name}: {kind.description}, research use")[:_LONGEST_TEXT]
     _sign(dataset, result)
     return dataset
+
+
+def _name_deidentification(dataset: Dataset) -> None:
+    """Type 1C of Patient beside Patient Identity Removed, and not in all images that have that."""
+    named = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+    if dataset.get("PatientIdentityRemoved") == "YES" and not any(keyword in dataset for keyword in named):
+        dataset.DeidentificationMethod = "Not named by the images"
 
 
 def _sign(dataset: Dataset, result: Result) -> None:

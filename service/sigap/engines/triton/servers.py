@@ -38,6 +38,7 @@ class TritonServers:
         self._servers = tuple(TritonServer(address) for address in addresses)
         self._wake = {server: asyncio.Event() for server in self._servers}
         self._newest: dict[str, Model] = {}
+        self._different: set[tuple[str, str]] = set()
         self._turn = 0
         self._asked: dict[TritonServer, int] = dict.fromkeys(self._servers, 0)
         self._watchers = [asyncio.create_task(self._watch(server)) for server in self._servers]
@@ -159,14 +160,22 @@ class TritonServers:
     def _publish(self) -> None:
         """Say what the newest versions are, of the servers that are there; a task that none of them has stays known."""
         there = [served.model for server in self._servers if not server.is_away for served in server.served.values()]
-        # Of two servers that say different things under one version the first one counts.
         newest = dict[str, Model]()
         for model in there:
-            if model.name not in newest or int(model.version) > int(newest[model.name].version):
+            known = newest.setdefault(model.name, model)
+            if int(model.version) > int(known.version):
                 newest[model.name] = model
+            elif model.version == known.version and model != known:
+                self._warn_of_difference(model)
         self._newest = self._newest | newest
         if any(not server.is_away for server in self._servers):
             self.is_known.set()
+
+    def _warn_of_difference(self, model: Model) -> None:
+        """Said once: the first server counts, the other one is not asked for this model."""
+        if (model.name, model.version) not in self._different:
+            self._different.add((model.name, model.version))
+            _log.error("triton servers differ under one version", model=model.name, version=model.version)
 
 
 def _replaced(model: Model) -> ModelReplaced:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import pydicom
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_keyword, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -14,6 +15,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag, Tag
 
+from sigap.core.errors import SigapError, UnreadableInput
 from sigap.core.study import DicomSlice, DicomSource, Limits
 from sigap.imaging.dicom.frames import Frame, Image
 from sigap.imaging.dicom.header import Header
@@ -53,11 +55,14 @@ def carry(frames: Sequence[Frame], limits: Limits) -> DicomSource:
 
     The header is that of the slice that says most about its patient. A text is kept in the bytes that it has, so it
     reads as it does in the images, whatever its character set; a date, number, code or UID that breaks the rules of its
-    type is left out.
+    type is left out, and so is the name of a character set that nobody knows.
 
     Args:
         frames: of the series, in the volume's order.
         limits: caps on what a deflated file may unpack to.
+
+    Raises:
+        UnreadableInput: the header cannot be read so far.
     """
     fullest = max((frame.image for frame in frames), key=_patient_elements)
     uids = (frame.image.frame_of_reference for frame in frames)
@@ -77,6 +82,18 @@ def _patient_elements(image: Image) -> int:
 
 
 def _header(image: Image, limits: Limits) -> bytes:
+    try:
+        return _encode(image, limits)
+    except (SigapError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises whatever it meets in broken bytes
+        raise UnreadableInput(
+            "The patient and study of a DICOM file cannot be read. Export the study again and send it anew.",
+            slug="truncated",
+        ) from error
+
+
+def _encode(image: Image, limits: Limits) -> bytes:
     stream, _ = open_source(image.file.path, limits)
     with stream:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
@@ -110,10 +127,12 @@ def _bytes(dataset: Dataset, tag: BaseTag) -> bytes | None:
 
 
 def _is_sound(value: bytes, tag: BaseTag, vr: str) -> bool:
-    shape = _SHAPES.get(vr)
-    if tag == _CHARACTER_SET or shape is None:
-        return True
     parts = [part.strip(b" \0") for part in value.split(b"\\")]
+    if tag == _CHARACTER_SET:
+        return all(part.decode("ascii", "replace") in python_encoding for part in parts)
+    shape = _SHAPES.get(vr)
+    if shape is None:
+        return True
     allowed = _ENUMERATED.get(dictionary_keyword(tag))
     return all(re.fullmatch(shape, part) and (allowed is None or part in allowed) for part in parts)
 

@@ -16,6 +16,9 @@ from sigap.imaging.nifti.header import Header
 _FLATTEST = 1e-6
 """Voxels flatter than this part of a box with their edges are a singular affine, but for rounding."""
 
+_LEAST_MM, _LARGEST_MM = 1e-6, 1e6
+"""Of a spacing: wide of anything real, narrow enough that no area or volume over- or underflows."""
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -53,16 +56,22 @@ def nearest(affine_ras: NDArray[np.float64]) -> Axes:
 
 
 def spacing_fault(header: Header) -> Reason | None:
-    """Whether a spacing is not positive and finite, or the affine singular or not finite."""
+    """Whether a spacing is not positive, finite and of this world, or the affine singular or not finite."""
     pixdim = [value if math.isfinite(value) else None for value in header.pixdim_mm]
     if any(value is None or value <= 0 for value in pixdim):
         message = "The NIfTI header gives a voxel spacing that is not a positive number, so nothing can be measured."
     elif header.affine_ras_mm is None or not _is_invertible(header.affine_ras_mm):
         message = "The NIfTI header's affine is singular or not finite, so nothing can be placed or measured."
+    elif not _are_lengths([*header.pixdim_mm, *np.linalg.norm(header.affine_ras_mm[:3, :3], axis=0)]):
+        message = "The NIfTI header gives a voxel spacing that no scanner has, so nothing can be measured."
     else:
         return None
     message = f"{message} Convert the study anew from DICOM."
     return Reason("no_spacing", Severity.REFUSED, message, {"pixdim_mm": pixdim})
+
+
+def _are_lengths(spacings_mm: list[float]) -> bool:
+    return all(_LEAST_MM <= spacing <= _LARGEST_MM for spacing in spacings_mm)
 
 
 def _is_invertible(affine: NDArray[np.float64]) -> bool:
