@@ -63,28 +63,23 @@ class TritonProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, is_awaited: bool = True) -> None:
+    def start(self, *, patience_s: float = _START_S, tries: int = 1) -> None:
         """Start it and wait until its first models are loaded. It ends with the thread that has started it.
+
+        Args:
+            patience_s: how long one try may take.
+            tries: a machine so busy that a stub gets no turn for a second makes Triton give it up, and hang.
 
         Raises:
             RuntimeError: it ended or hangs; with the end of its log.
         """
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
-        environment |= {
-            "OMP_NUM_THREADS": str(self._threads),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            # The stub finds its Python, and with it torch, by PATH alone.
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONWARNINGS": "ignore::DeprecationWarning",
-        }
-        # It must not outlive whoever started it, killed or not.
-        tied = [program, "--pdeathsig", "TERM", "--"] if (program := shutil.which("setpriv")) else []
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*tied, *self._command()], env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        if is_awaited:
-            self._wait()
+        for _ in range(tries):
+            self._launch()
+            if self._is_up_within(patience_s):
+                return
+            said = self._log.read_text(errors="replace")[-4000:]
+            self.kill()
+        raise RuntimeError(f"Triton did not start:\n{said}")
 
     def stop(self) -> None:
         """End it in order, then whatever is left of it."""
@@ -119,6 +114,29 @@ class TritonProcess:
                 found[words[-2]] = pid
         return found
 
+    def kill_stubs(self, start: str) -> None:
+        """End the processes of instances whose name begins so."""
+        for name, pid in self.stubs().items():
+            if name.startswith(start):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _launch(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
+        environment |= {
+            "OMP_NUM_THREADS": str(self._threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            # The stub finds its Python, and with it torch, by PATH alone.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONWARNINGS": "ignore::DeprecationWarning",
+        }
+        # It must not outlive whoever started it, killed or not.
+        tied = [program, "--pdeathsig", "TERM", "--"] if (program := shutil.which("setpriv")) else []
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*tied, *self._command()], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
     def _command(self) -> list[str]:
         return [
             str(self._server / "bin" / "tritonserver"),
@@ -134,17 +152,13 @@ class TritonProcess:
             *self._options,
         ]
 
-    def _wait(self) -> None:
-        give_up = time.monotonic() + _START_S
+    def _is_up_within(self, patience_s: float) -> bool:
+        give_up = time.monotonic() + patience_s
         while time.monotonic() < give_up and self.is_running():
-            try:
-                with urllib.request.urlopen(f"{self.http}/v2/health/live", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.05)
-        said = self._log.read_text(errors="replace")[-4000:]
-        self.kill()
-        raise RuntimeError(f"Triton did not start:\n{said}")
+            with suppress(OSError), urllib.request.urlopen(f"{self.http}/v2/health/live", timeout=2):
+                return True
+            time.sleep(0.05)
+        return False
 
     def _note_regions(self) -> None:
         """The shared memory of its Python backend, which a bad end leaves behind. Other servers' must stay."""

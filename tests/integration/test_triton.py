@@ -107,7 +107,7 @@ def test_an_engine_that_is_there_before_its_server_finds_it(own_triton: House) -
         assert not engine.is_ready()
         with pytest.raises(EngineUnavailable, match="not been reached yet"):
             engine.model("slow")
-        own_triton.process.start()
+        own_triton.start()
         wait_until(lambda: engine.is_ready("slow"))
         assert engine.is_ready()
         assert answers(engine, engine.model("slow")) == EXPECTED
@@ -254,7 +254,7 @@ def test_a_server_that_is_killed_in_mid_volume_and_comes_back_costs_no_slice(own
         def then(count: int) -> None:
             if count in {4, 12}:
                 own_triton.process.kill()
-                own_triton.process.start()
+                own_triton.start()
 
         assert answers(engine, engine.model("slow"), then) == EXPECTED
 
@@ -295,7 +295,7 @@ def test_of_two_servers_the_other_one_takes_over_and_the_dead_one_is_taken_back(
         assert answers(engine, engine.model("slow"), then) == EXPECTED
         assert mortal.is_away
         assert engine.is_ready("slow")
-        own_triton.process.start()
+        own_triton.start()
         wait_until(lambda: not mortal.is_away)
         before = survivor.answered, mortal.answered
         assert answers(engine, engine.model("slow")) == EXPECTED

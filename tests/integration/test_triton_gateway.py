@@ -113,7 +113,7 @@ def test_a_gateway_without_its_triton_says_so_and_goes_on_when_it_comes(own_trit
             if parameter["name"] == "task"
         ]
         assert "enum" not in task
-        own_triton.process.start()
+        own_triton.start()
         wait_until(lambda: served.client.get("/health/ready").status_code == 200)
         assert served.post().status_code == 200
         assert served.post("nothing").status_code == 404
@@ -126,11 +126,13 @@ def test_a_triton_killed_in_mid_job_costs_no_job_and_no_slice(own_triton: House,
         wait_until(lambda: served.job(accepted)["slices_done"] > 0)
         own_triton.process.kill()
         wait_until(lambda: served.job(accepted)["state"] == "queued")
-        assert served.client.get("/health/ready").status_code == 503
+        unready = served.client.get("/health/ready")
+        assert (unready.status_code, "slow" in unready.json()["detail"]) == (503, True)
+        assert 'sigap_model_ready{task="slow"} 0.0' in served.client.get("/metrics").text
         # Known, and away: one that waits is accepted, one that would be waited for is not.
         later = served.post(prefer="respond-async")
         assert (served.post().status_code, later.status_code) == (503, 202)
-        own_triton.process.start()
+        own_triton.start()
         assert numbers(served.report(accepted)) == whole
         assert served.job(accepted)["attempts"] > 1
         assert numbers(served.report(later)) == whole

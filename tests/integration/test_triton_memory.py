@@ -161,7 +161,7 @@ def test_a_server_that_was_started_anew_unnoticed_is_asked_without_it(
         monkeypatch.setattr(servers_module, "_LOOK_EVERY_S", 3600.0)
         wait_until(lambda: not servers(engine)[0]._looking.locked())
         own_triton.process.kill()
-        own_triton.process.start()
+        own_triton.start()
         assert np.array_equal(engine.infer(model, SLICES), ANSWER)
         wait_until(lambda: slots(engine).is_on)
         assert np.array_equal(engine.infer(model, SLICES), ANSWER)

@@ -89,7 +89,7 @@ class Gateway:
         )
         self.worker = Worker(self.leases, means, memory=memory, changes=self.changes, observe=self._observe)
         self.heartbeat = Heartbeat(self.leases, self.store, self.storage, retention_s=settings.retention_s)
-        self.metrics = Metrics(self.store.tally, engine.models)
+        self.metrics = Metrics(self.store.tally, engine)
         self.pacs = read_pacs(settings.pacs)
         self.courier = Courier(
             self.pacs,
@@ -129,8 +129,10 @@ class Gateway:
     def check_ready(self, task: str | None = None) -> None:
         """Raise `EngineUnavailable` where a study for this task, or for any, could not be segmented now."""
         if not self.engine.is_ready(task):
+            names = [model.name for model in self.engine.models() if not self.engine.is_ready(model.name)]
+            which = "" if task is not None or not names else f" ({', '.join(names)})"
             words = "models are" if task is None else "model is"
-            raise EngineUnavailable(f"The {words} not ready. Try again in a moment.")
+            raise EngineUnavailable(f"The {words} not ready{which}. Try again in a moment.")
 
     def check_database(self) -> None:
         """Raise `DatabaseUnavailable` where a study could not be accepted now; waits for the database."""

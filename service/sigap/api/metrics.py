@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from sigap.core.contract import Model
 from sigap.core.errors import SigapError
+from sigap.engines.engine import Engine
 from sigap.jobs.ended import Ended
 from sigap.jobs.tally import Tally
 
@@ -21,7 +21,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 class Metrics:
     """A registry of our own, so that two gateways in one process (tests) do not meet."""
 
-    def __init__(self, tally: Callable[[], Tally], models: Callable[[], Iterable[Model]]) -> None:
+    def __init__(self, tally: Callable[[], Tally], engine: Engine) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "sigap_requests",
@@ -73,7 +73,7 @@ class Metrics:
         for kind in ("none", "bearer", "session", "login"):
             self._denials.labels(kind)
         registry.register(_Queue(tally))
-        registry.register(_Models(models))
+        registry.register(_Models(engine))
 
     def count_request(self, task: str | None, encoding: str | None, status: int) -> None:
         """`task` and `encoding` are None where the request named none of ours."""
@@ -141,13 +141,16 @@ class _Queue(Collector):
 
 
 class _Models(Collector):
-    """The models, which may change while the server runs."""
+    """The models, which may change, go away and come back while the server runs."""
 
-    def __init__(self, models: Callable[[], Iterable[Model]]) -> None:
-        self._models = models
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         info = GaugeMetricFamily("sigap_model_info", "1 for each task's model", labels=["task", "version", "sha256"])
-        for model in self._models():
+        ready = GaugeMetricFamily("sigap_model_ready", "Whether a task's model would answer now", labels=["task"])
+        for model in self._engine.models():
             info.add_metric([model.name, model.version, model.sha256], 1)
+            ready.add_metric([model.name], self._engine.is_ready(model.name))
         yield info
+        yield ready

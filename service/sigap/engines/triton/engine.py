@@ -58,8 +58,9 @@ class TritonEngine(Engine):
         for model in models:
             if model.name == task:
                 return model
-        if not self._servers.is_known.is_set():
-            raise EngineUnavailable("The inference server has not been reached yet. Try again in a moment.")
+        if not models:
+            # Not yet reached, or started without models and told later which to load.
+            raise EngineUnavailable("The inference server has not been reached yet, or has no model. Try again later.")
         raise UnknownTask(f"There is no such task. There are: {', '.join(model.name for model in models)}.")
 
     def is_ready(self, task: str | None = None) -> bool:

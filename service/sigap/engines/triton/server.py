@@ -257,7 +257,10 @@ class TritonServer:
         except ModelError as error:
             return error.message
         except InferenceServerException as error:
-            if isinstance(call_failed(error), ModelSick):
+            failure = call_failed(error)
+            if isinstance(failure, RegionLost):
+                self.slots.lose()
+            if isinstance(failure, ModelSick):
                 return "its process on the server is broken"
             return None if proven_at else f"it does not answer: {error.message()}"
         self._proven_at[version] = time.monotonic()
