@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Corners = NDArray[np.int64]
-_RIGHT, _DOWN, _LEFT, _UP = range(4)
-_STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+_RIGHT = 0
+"""Of the four directions, clockwise."""
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[Corners]:
@@ -26,22 +26,27 @@ def outlines(mask: NDArray[np.bool_]) -> list[Corners]:
         For each part (n, 2), row and column of the corners, clockwise as drawn; pixel [r, c] reaches from corner (r, c)
         to corner (r + 1, c + 1). The first corner is not repeated at the end.
     """
-    parts, count = ndimage.label(mask)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return []
+    first = np.array([rows[0], columns[0]])
+    inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    parts, count = ndimage.label(inside)
     loops: list[list[Corners]] = [[] for _ in range(count)]
-    for corners, part in _loops(mask, parts):
-        loops[part - 1].append(corners)
+    for corners, part in _loops(inside, parts):
+        loops[part - 1].append(corners + first)
     return [_joined(found) for found in loops]
 
 
 def _loops(mask: NDArray[np.bool_], parts: NDArray[np.int32]) -> Iterator[tuple[Corners, int]]:
     """Every closed loop and the part whose edge it is; of each part the outer one comes first."""
     edges = _edges(mask)
-    rows, columns = np.nonzero(edges[_RIGHT])
-    left = [bytearray(edge.tobytes()) for edge in edges]
+    left = tuple(bytearray(edge.tobytes()) for edge in edges)
     width = mask.shape[1] + 1
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if left[_RIGHT][row * width + column]:
-            yield _walk(left, row, column, width), int(parts[row, column])
+    for place in np.flatnonzero(edges[_RIGHT]).tolist():
+        if left[_RIGHT][place]:
+            row, column = divmod(place, width)
+            yield _walk(left, place, width), int(parts[row, column])
 
 
 def _edges(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
@@ -57,22 +62,24 @@ def _edges(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     ]
 
 
-def _walk(left: list[bytearray], row: int, column: int, width: int) -> Corners:
+def _walk(left: tuple[bytearray, ...], start: int, width: int) -> Corners:
     """Follow edges from a corner back to it, and take them out.
 
     Where two go on, the one to the right is taken: parts that touch at a corner alone are two.
     """
-    start, direction = (row, column), _RIGHT
+    steps = (1, width, -1, -width)
+    place, direction = start, _RIGHT
     corners = [start]
     while True:
-        row, column = row + _STEPS[direction][0], column + _STEPS[direction][1]
-        place = row * width + column
-        turned = next(way for way in ((direction + 1) % 4, direction, (direction + 3) % 4) if left[way][place])
+        place += steps[direction]
+        turned = (direction + 1) % 4
+        if not left[turned][place]:
+            turned = direction if left[direction][place] else (direction + 3) % 4
         left[turned][place] = 0
-        if (row, column) == start and turned == _RIGHT:
-            return np.array(corners)
         if turned != direction:
-            corners.append((row, column))
+            if place == start and turned == _RIGHT:
+                return np.stack(np.divmod(np.array(corners), width), axis=1)
+            corners.append(place)
         direction = turned
 
 
