@@ -18,12 +18,13 @@ def is_picture(result: Result) -> bool:
     return result.study.origin.kind in ("png", "jpeg")
 
 
-def header_rows(result: Result, unit: int) -> list[Row]:
+def header_rows(result: Result, unit: int, *, has_cautions: bool = True) -> list[Row]:
     """Title, legend with sizes, what was not detected, what to be careful about.
 
     Args:
         result: what the picture shows.
         unit: size of small text in pixels; all else follows.
+        has_cautions: whether it names what to be careful about; not where that is said at length below.
     """
     contract = result.model.contract
     title = [Item(f"Sigap · {result.model.name.capitalize()}"), Item(RESEARCH, AMBER)]
@@ -31,7 +32,8 @@ def header_rows(result: Result, unit: int) -> list[Row]:
     rows = [Row(title, round(unit * 1.5), unit), Row(legend, round(unit * 1.2), 2 * unit)]
     if any(measure.voxels == 0 for measure in result.measurements.labels):
         rows.append(sentence(finding(result)["statement"], round(unit * 1.2)))
-    rows += [sentence(line, unit, AMBER) for line in _cautions(result)]
+    if has_cautions:
+        rows += [sentence(line, unit, AMBER) for line in _cautions(result)]
     return rows
 
 

@@ -54,7 +54,7 @@ def draw_summary(result: Result) -> Image.Image:
     width = PAGE_PX[0] - 2 * _MARGIN_PX
     below = footer_rows(result, _UNIT_PX)
     bottom = PAGE_PX[1] - _MARGIN_PX - rows_height(below, width)
-    rows = [*header_rows(result, _UNIT_PX), *_findings(result), *_cautions(result)]
+    rows = [*header_rows(result, _UNIT_PX, has_cautions=False), *_findings(result), *_cautions(result)]
     lines = [*rows, *_lesion_rows(result)]
     shown = _fitting(lines, bottom - 2 * _MARGIN_PX, width)
     draw_rows(canvas, shown, (_MARGIN_PX, _MARGIN_PX), width)
@@ -99,7 +99,8 @@ def _in_numbers(lesion: Lesion) -> str:
     size = amount(lesion.volume_ml, lesion.area_mm2, lesion.area_px, lesion.voxels)
     across = [lesion.longest_diameter_mm, lesion.perpendicular_diameter_mm]
     known = " x ".join(f"{length:.1f}" for length in across if length is not None)
-    return f"{size}{f', {known} mm' if known else ''}.{_hounsfield(lesion.hu)}"
+    estimate = "" if lesion.abc2_ml is None else f" ABC/2 {lesion.abc2_ml:.1f} mL."
+    return f"{size}{f', {known} mm' if known else ''}.{estimate}{_hounsfield(lesion.hu)}"
 
 
 def _hounsfield(hu: Hounsfield | None) -> str:
