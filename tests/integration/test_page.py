@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import shutil
@@ -12,9 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
+import toy
 from conftest import ROOT
+from phantoms.nifti import nifti_bytes
 from serving import serving
 from sigap.api.app import create_app
 from sigap.engines.torchscript import TorchScriptEngine
@@ -99,6 +104,21 @@ def test_the_page_names_no_other_place_and_has_no_script_of_its_own() -> None:
 
 def test_the_page_is_part_of_the_package() -> None:
     assert (files("sigap") / "page" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("kind", ["nifti", "png"])
+def test_the_formats_that_are_offered_are_those_that_are_written(client: httpx.Client, kind: str) -> None:
+    shades = np.full((12, 12), toy.LESION_HU, np.int16)
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((12, 12), 200, np.uint8)).save(buffer, "PNG")
+    study = buffer.getvalue() if kind == "png" else nifti_bytes(np.stack([shades] * 3, axis=2), np.eye(4))
+    answer = client.post("/segment/toy", files={"files": study})
+    place = answer.headers["content-location"].partition("?")[0]
+    is_spaced = None not in answer.json()["input"]["spacing_mm"]
+    for entry in client.get("/models").json()["formats"]:
+        query = {"format": entry["name"], **({"label": "body"} if entry["is_per_label"] else {})}
+        is_offered = kind in entry["inputs"] and (is_spaced or not entry["needs_spacing"])
+        assert client.get(place, params=query).status_code == (200 if is_offered else 406), entry["name"]
 
 
 def test_the_lock_names_no_registry() -> None:

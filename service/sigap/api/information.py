@@ -14,7 +14,9 @@ from sigap.api.gateway import Gateway, model_card
 from sigap.api.metrics import MEDIA_TYPE
 from sigap.core.contract import Contract, Label, Model
 from sigap.core.study import Kind
-from sigap.encoders.formats import FORMATS, Format
+from sigap.encoders.dicom.source import check_source
+from sigap.encoders.formats import FORMATS, SURFACE, Format
+from sigap.encoders.stl import check_spacing
 
 router = APIRouter(tags=["information"], responses=problem_responses(500))
 
@@ -120,17 +122,18 @@ class FormatEntry(BaseModel):
     media_type: str
     filename: str
     inputs: list[Kind] = Field(description="Kinds of input that it can be made of; of others it is 406.")
+    needs_spacing: bool = Field(description="Whether it is 406 where a distance of voxels is not known.")
     is_per_label: bool = Field(description="Whether it is of one label, which `label=` names.")
 
     @classmethod
     def of(cls, encoding: Format) -> "FormatEntry":
-        is_dicom = encoding.media_type == "application/dicom" or encoding.name == "sc"
         return cls(
             name=encoding.name,
             media_type=encoding.media_type,
             filename=encoding.filename,
-            inputs=["dicom"] if is_dicom else list(get_args(Kind)),
-            is_per_label=encoding.name == "stl",
+            inputs=["dicom"] if encoding.check is check_source else list(get_args(Kind)),
+            needs_spacing=encoding.check is check_spacing,
+            is_per_label=encoding.name == SURFACE,
         )
 
 

@@ -23,6 +23,7 @@ export interface Format {
   readonly name: string;
   readonly filename: string;
   readonly inputs: readonly string[];
+  readonly needs_spacing: boolean;
   readonly is_per_label: boolean;
 }
 

@@ -36,7 +36,8 @@ interface Offer {
 
 /** A surface is asked for label by label, and only of labels that were found. */
 function offered({ formats }: Models, { input, labels }: Report): Offer[] {
-  const fitting = formats.filter(({ inputs }) => inputs.includes(input.kind));
+  const isSpaced = input.spacing_mm.every((mm) => mm !== null);
+  const fitting = formats.filter(({ inputs, needs_spacing }) => inputs.includes(input.kind) && (isSpaced || !needs_spacing));
   const found = labels.filter(({ voxels }) => voxels > 0).map(({ name }) => name);
   return fitting.flatMap((format): Offer[] =>
     format.is_per_label ? found.map((label) => ({ format, label })) : [{ format, label: null }],
