@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,6 +175,59 @@ def test_a_broken_character_set_stays_as_broken_as_it_is(charset: str | None, tm
         assert [fault for fault in faults(tmp_path / "a" / file) if "invalid data values" not in fault] == of_source, (
             file
         )
+
+
+def test_a_uid_that_breaks_the_rules_still_names_what_it_names(tmp_path: Path) -> None:
+    identity = phantom.Identity("1.2.03.4", "1.2.3.04", "1.2.3.05")
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        phantom.write_series(
+            tmp_path / "source",
+            sources.VOXELS,
+            identity=identity,
+            per_slice=lambda index: {"SOPInstanceUID": f"1.2.03.{index}"},
+        )
+    found = encoded(sources.result_on(sources.read(tmp_path / "source"), sources.mask()), tmp_path / "a")
+    for content in found.values():
+        assert b"1.2.03.4" in content
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        dataset = read(found["seg.dcm"])
+        assert (dataset.StudyInstanceUID, dataset.FrameOfReferenceUID) == (identity.study, identity.frame_of_reference)
+        assert dataset.ReferencedSeriesSequence[0].SeriesInstanceUID == identity.series
+
+
+def test_everything_that_is_known_of_patient_and_study_is_carried_over(tmp_path: Path) -> None:
+    known = {
+        "IssuerOfPatientID": "Hospital",
+        "TypeOfPatientID": "TEXT",
+        "OtherPatientIDs": ["A1", "B2"],
+        "OtherPatientNames": "Alias^Xaver",
+        "PatientSex": "F",
+        "PatientAge": "056Y",
+        "PatientSize": "1.8",
+        "PatientWeight": "80",
+        "PatientComments": "none",
+        "AdmissionID": "77",
+        "StudyID": "S1",
+        "AccessionNumber": "ACC1",
+        "StudyDescription": "CT of the abdomen",
+        "ReferringPhysicianName": "Refer^Ada",
+        "PhysiciansOfRecord": "Doe^Jane",
+    }
+    for file, content in encoded(about(tmp_path, **known, BodyPartExamined="ABDOMEN"), tmp_path / "a").items():
+        dataset = read(content)
+        body_part = None if dataset.Modality in ("SR", "RTSTRUCT") else "ABDOMEN"
+        assert {name: dataset.get(name) for name in known} == known
+        assert dataset.get("BodyPartExamined") == body_part, file
+        assert faults(tmp_path / "a" / file) == [], file
+
+
+def test_results_that_lie_beside_the_images_change_nothing(tmp_path: Path) -> None:
+    result = made_about("GE", tmp_path)
+    made = encoded(result, tmp_path / "source")
+    again = sources.read(tmp_path / "source")
+    assert np.array_equal(again.volume.voxels, result.study.volume.voxels)
+    assert again.origin.sop_instance_uids == result.study.origin.sop_instance_uids
+    assert {ignored.name for ignored in again.origin.ignored} == set(made)
 
 
 def test_nothing_private_is_carried_over(tmp_path: Path) -> None:

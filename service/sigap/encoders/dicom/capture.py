@@ -19,6 +19,7 @@ from sigap.encoders.dicom.source import reference, source_of
 from sigap.encoders.dicom.uids import Uids
 from sigap.encoders.labels import labelmap_of
 from sigap.encoders.overlay.pages import KeyImage, draw_key_image, draw_summary, key_images
+from sigap.imaging.dicom.quiet import quiet
 
 CAPTURE = Kind("sc", SecondaryCaptureImageStorage, "OT", 9103, "key images")
 _LONGEST_COMMENT = 1024
@@ -41,6 +42,7 @@ def capture_files(result: Result) -> Mapping[str, Callable[[Result, Path], None]
     }
 
 
+@quiet()
 def _write_page(result: Result, path: Path, *, uids: Uids, number: int, key: KeyImage | None) -> None:
     dataset = new_instance(result, CAPTURE, uids, number=number)
     _describe(dataset, result, key)

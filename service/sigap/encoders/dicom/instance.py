@@ -41,6 +41,7 @@ class Kind:
         modality: of its series.
         series_number: of its series; above what a scanner counts to.
         description: what its series is called, after the task.
+        has_body_part: whether its series may name one (an image's may).
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kind:
     modality: str
     series_number: int
     description: str
+    has_body_part: bool = True
 
 
 def new_instance(result: Result, kind: Kind, uids: Uids, *, number: int = 1) -> Dataset:
@@ -63,6 +65,8 @@ def new_instance(result: Result, kind: Kind, uids: Uids, *, number: int = 1) -> 
     for keyword in _NOT_ALL_NEED:
         if keyword in dataset:
             delattr(dataset, keyword)
+    if not kind.has_body_part and "BodyPartExamined" in dataset:
+        del dataset.BodyPartExamined
     for keyword in _EMPTY_IF_UNKNOWN:
         if keyword not in dataset:
             setattr(dataset, keyword, None)

@@ -24,12 +24,14 @@ from sigap.encoders.dicom.source import instances, reference, source_of
 from sigap.encoders.dicom.uids import Uids, frame_of_reference
 from sigap.encoders.labels import labelmap_of
 from sigap.encoders.outline import outlines
+from sigap.imaging.dicom.quiet import quiet
 
-RTSTRUCT = Kind("rtstruct", RTStructureSetStorage, "RTSTRUCT", 9104, "contours")
+RTSTRUCT = Kind("rtstruct", RTStructureSetStorage, "RTSTRUCT", 9104, "contours", has_body_part=False)
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 _CONTOUR_DATA = Tag(0x30060050)
 
 
+@quiet()
 def write_rtstruct(result: Result, path: Path) -> None:
     """Write one region of interest for each label, its contours along the pixels' edges: they enclose just the mask.
 

@@ -22,11 +22,13 @@ from sigap.encoders.dicom.items import category, item, kind, plain, region
 from sigap.encoders.dicom.source import header_of, instances, source_of
 from sigap.encoders.dicom.uids import Uids, frame_of_reference
 from sigap.encoders.labels import labelmap_of
+from sigap.imaging.dicom.quiet import quiet
 
 SEG = Kind("seg", SegmentationStorage, "SEG", 9101, "segmentation")
 _LONGEST_LABEL = 16
 
 
+@quiet()
 def write_seg(result: Result, path: Path) -> None:
     """Write one binary segment for each label, what a label contains counted to it; equal results give equal bytes.
 

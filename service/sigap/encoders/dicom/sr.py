@@ -27,8 +27,9 @@ from sigap.encoders.dicom.seg import SEG
 from sigap.encoders.dicom.source import instances, source_of
 from sigap.encoders.dicom.uids import Uids, device
 from sigap.encoders.finding import finding
+from sigap.imaging.dicom.quiet import quiet
 
-SR = Kind("sr", Comprehensive3DSRStorage, "SR", 9102, "measurements")
+SR = Kind("sr", Comprehensive3DSRStorage, "SR", 9102, "measurements", has_body_part=False)
 _QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 _INTERVAL = (
     "Least and greatest volume show how the number depends on the threshold of the probability; "
@@ -36,6 +37,7 @@ _INTERVAL = (
 )
 
 
+@quiet()
 def write_sr(result: Result, path: Path) -> None:
     """Write every number of the report that is known, each group linked to its segment in the SEG of the same result.
 

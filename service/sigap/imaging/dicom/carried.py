@@ -43,7 +43,6 @@ _SHAPES = {
     "DA": rb"\d{8}",
     "DS": rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *",
     "TM": rb"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)? *",
-    "UI": rb"(0|[1-9]\d*)(\.(0|[1-9]\d*))*",
 }
 _ENUMERATED = {"PatientSex": (b"M", b"F", b"O"), "PatientIdentityRemoved": (b"YES", b"NO")}
 _MOST_BYTES = 0xFFFE
@@ -54,7 +53,7 @@ def carry(frames: Sequence[Frame], limits: Limits) -> DicomSource:
     """Gather what objects about a series will need; the voxels are not touched.
 
     The header is that of the slice that says most about its patient. A text is kept in the bytes that it has, so it
-    reads as it does in the images, whatever its character set; a date, number, code or UID that breaks the rules of its
+    reads as it does in the images, whatever its character set; a date, number or code that breaks the rules of its
     type is left out, and so is the name of a character set that nobody knows.
 
     Args:
