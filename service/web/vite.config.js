@@ -19,6 +19,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     target: "es2023",
     chunkSizeWarningLimit: 4000,
+    // What others wrote changes seldom: by itself it keeps its name, in browsers' caches and in the repository.
+    rolldownOptions: { output: { advancedChunks: { groups: [{ name: "niivue", test: /node_modules/ }] } } },
   },
   resolve: {
     alias: {
