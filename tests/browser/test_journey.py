@@ -123,6 +123,30 @@ def test_the_address_finds_the_answer_again_until_it_is_erased(page: Page, serve
     assert page.evaluate("location.hash") == ""
 
 
+def test_a_study_dropped_on_an_answer_begins_anew(page: Page, work: Path) -> None:
+    send(page, write_head(work / "head.nii.gz"))
+    first = answered(page)
+    send(page, write_head(work / "other.nii.gz", bleeds=1))
+    page.wait_for_function(f"() => location.hash && location.hash !== '#job/{first}'")
+    answered(page)
+    assert page.locator("tr[data-lesion]").count() == 1
+
+
+def test_an_upload_that_is_cancelled_while_it_is_sent_leaves_no_job(page: Page, served: Served, work: Path) -> None:
+    # A connection so slow that somebody can change their mind.
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    speed = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    network.send("Network.emulateNetworkConditions", speed)
+    (work / "large.nii").write_bytes(bytes(4_000_000))
+    send(page, work / "large.nii")
+    page.wait_for_function("() => document.querySelector('progress')?.value > 0")
+    page.click("#cancel")
+    page.wait_for_selector("#word:has-text('before the study had arrived')")
+    assert served.client.get("/jobs").json()["jobs"] == []
+    assert page.is_enabled("#start")
+
+
 def test_downloads_are_what_the_server_writes_for_this_input(page: Page, served: Served, work: Path) -> None:
     send(page, write_head(work / "head.nii.gz"))
     job = answered(page)

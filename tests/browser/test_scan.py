@@ -85,7 +85,7 @@ def test_wheel_keys_and_slider_go_through_the_slices(page: Page, work: Path) -> 
     assert shown_place(page).slice == start + 1
     page.locator(".plane.axial").hover()
     page.mouse.wheel(0, 120)
-    page.wait_for_function(f"document.querySelector('#spot').dataset.slice === '{start}'")
+    page.wait_for_function(f"() => document.querySelector('#spot').dataset.slice === '{start}'")
     page.locator("#slice").fill("3")
     assert shown_place(page).slice == 3
 

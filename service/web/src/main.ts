@@ -33,8 +33,12 @@ function say(words: string): void {
   if (live.textContent !== words) live.textContent = words;
 }
 
+/** A study is on its way: another one has to wait until it is answered or cancelled. */
+const isBusy = (): boolean => store.now.phase === "sending" || store.now.phase === "working";
+
 async function take(files: Promise<StudyFile[]> | readonly StudyFile[]): Promise<void> {
-  if (store.now.phase !== "choosing") return;
+  if (isBusy()) return;
+  if (store.now.phase === "answered") errand.renew();
   store.change({ isReading: true, problem: null, word: null });
   const found = await Promise.resolve(files).catch(() => []);
   const fields = { ...store.now.fields, ...withoutChoice };
@@ -168,7 +172,7 @@ function paint(chosen: Theme): void {
 function catchDrops(): void {
   const over = (isOver: boolean) => (event: DragEvent): void => {
     event.preventDefault();
-    document.body.classList.toggle("dragged-over", isOver && store.now.phase === "choosing");
+    document.body.classList.toggle("dragged-over", isOver && !isBusy());
   };
   window.addEventListener("dragover", over(true));
   window.addEventListener("dragleave", over(false));

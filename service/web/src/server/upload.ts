@@ -54,7 +54,10 @@ function post(address: string, { form, isFresh }: Post, sent: (part: number) => 
     });
     request.addEventListener("error", () => reject(Problem.unreachable()));
     request.addEventListener("abort", () => reject(signal.reason as Error));
-    signal.addEventListener("abort", () => request.abort());
+    // What has wholly arrived becomes a job: its answer is waited for, so that it can be cancelled there.
+    let isSent = false;
+    request.upload.addEventListener("load", () => (isSent = true));
+    signal.addEventListener("abort", () => isSent || request.abort());
     request.send(form);
   });
 }
