@@ -211,7 +211,9 @@ def test_a_backup_brings_everything_back(stack: Stack, client: httpx.Client, tmp
         "run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "-cf", "-", "data", "audit", "secrets", target=files
     )
     stack.forget()
-    stack.pipe("run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "-xf", "-", source=files)
+    stack.pipe(
+        "run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "--no-overwrite-dir", "-xf", "-", source=files
+    )
     stack.run("up", "--detach", "postgres")
     give_up = time.monotonic() + PATIENCE_S
     while stack.inside("postgres", "pg_isready", "-U", "sigap", "-d", "sigap").returncode:

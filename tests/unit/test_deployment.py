@@ -19,9 +19,9 @@ from compose_spec import PyCompose
 
 import sigap
 from conftest import ROOT
-from phantoms.results import liver_model
-from sigap.api.metrics import Metrics
-from sigap.jobs.tally import Tally
+from fakes import FakeEngine
+from serving import serving
+from sigap.api.app import create_app
 from sigap.settings import Settings, variable
 
 DOCKER = ROOT / "docker"
@@ -155,20 +155,20 @@ def alert_expressions() -> Iterator[str]:
         yield from (rule["expr"] for rule in group["rules"])
 
 
-def exposed() -> set[str]:
-    """Names of the series that a gateway's metrics page can have."""
-    tally = Tally({("queued", "routine"): 1}, oldest_s={"routine": 1.0}, used_bytes=1, deliveries={"waiting": 1})
-    page = Metrics(lambda: tally, lambda: [liver_model()]).exposition().decode()
+def exposed(data: Path) -> set[str]:
+    """Names of the series that a running gateway's metrics page can have."""
+    with serving(create_app(Settings(data=data), FakeEngine())) as client:
+        page = client.get("/metrics").raise_for_status().text
     families = re.findall(r"^# TYPE (\w+) (\w+)$", page, re.MULTILINE)
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
     return {family + suffix for family, kind in families for suffix in suffixes.get(kind, ("",))}
 
 
 @pytest.mark.parametrize("expressions", [dashboard_expressions, alert_expressions])
-def test_only_metrics_that_exist_are_asked_for(expressions: Any) -> None:
+def test_only_metrics_that_exist_are_asked_for(expressions: Any, tmp_path: Path) -> None:
     asked = set(re.findall(r"\b(?:sigap|nv)_\w+", " ".join(expressions())))
     assert asked
-    assert {name for name in asked if name.startswith("sigap_")} <= exposed()
+    assert {name for name in asked if name.startswith("sigap_")} <= exposed(tmp_path)
     assert {name for name in asked if name.startswith("nv_")} <= TRITON_METRICS | GPU_METRICS
 
 
