@@ -100,6 +100,17 @@ def test_a_fault_is_named_by_its_entry(tmp_path: Path, text: str, said: str) -> 
     assert said in refusal(tmp_path, text)
 
 
+def test_the_receiver_s_own_files_are_asked_for_by_the_receiver_alone(tmp_path: Path) -> None:
+    text = "[listener]\nkey_file = 'key'\n[listener.tls]\ncertificate_file = 'secret'\nkey_file = 'tls.key'"
+    listener = read_pacs(write(tmp_path, text)).listener
+    assert listener is not None
+    for missing, entry in (("key", "listener.key_file"), ("tls.key", "listener.tls.key_file")):
+        with pytest.raises(PacsFileError, match=f"{entry}: the file cannot be read"):
+            listener.check_files()
+        (tmp_path / missing).touch()
+    listener.check_files()
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(PacsFileError, match="cannot be read: No such file"):
         read_pacs(tmp_path / "pacs.toml")

@@ -27,6 +27,7 @@ def command() -> None:
 
         from sigap import __version__
         from sigap.api import logs
+        from sigap.dicomnet.configuration import PacsFileError
         from sigap.dicomnet.listener import Listening
 
         logs.configure(settings.log_level)
@@ -36,7 +37,10 @@ def command() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: is_over.set())
         try:
+            pacs.listener.check_files()
             listening.open()
+        except PacsFileError as error:
+            terminal.refuse_usage(f"SIGAP_PACS: {error}")
         except BlockingIOError:
             terminal.refuse_usage("Another receiver uses the same folder.")
         except OSError as error:

@@ -38,7 +38,11 @@ class PacsFileError(Exception):
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
     """A relative path starts at the configuration's own folder."""
     folder: Path = (info.context or {}).get(_FOLDER, Path())
-    whole = folder / path.expanduser()
+    return folder / path.expanduser()
+
+
+def _readable(path: Path, info: ValidationInfo) -> Path:
+    whole = _beside_the_file(path, info)
     try:
         with whole.open("rb"):
             return whole
@@ -86,7 +90,9 @@ def _check_format(name: str) -> str:
     return name
 
 
-ReadableFile = Annotated[Path, AfterValidator(_beside_the_file)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+# Of the receiver: whoever else reads the configuration may not have it.
+ReceiverFile = Annotated[Path, AfterValidator(_beside_the_file)]
 Title = Annotated[str, AfterValidator(_check_title)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Network = Annotated[str, AfterValidator(_check_network)]
@@ -183,9 +189,9 @@ class ListenerTls(_Entry):
         client_ca_file: who must have signed a sender's certificate; unset: senders need none.
     """
 
-    certificate_file: ReadableFile
-    key_file: ReadableFile
-    client_ca_file: ReadableFile | None = None
+    certificate_file: ReceiverFile
+    key_file: ReceiverFile
+    client_ca_file: ReceiverFile | None = None
 
 
 class Listener(_Entry):
@@ -216,9 +222,25 @@ class Listener(_Entry):
     keep_hours: float = Field(24.0, ge=0, allow_inf_nan=False)
     associations: int = Field(8, ge=1, le=100)
     gateway: Url = "http://127.0.0.1:8000"
-    key_file: ReadableFile | None = None
-    gateway_ca_file: ReadableFile | None = None
+    key_file: ReceiverFile | None = None
+    gateway_ca_file: ReceiverFile | None = None
     tls: ListenerTls | None = None
+
+    def check_files(self) -> None:
+        """Make sure that its files are there.
+
+        Raises:
+            PacsFileError: one cannot be read; its entry is named.
+        """
+        named = {"key_file": self.key_file, "gateway_ca_file": self.gateway_ca_file}
+        if self.tls is not None:
+            named |= {f"tls.{name}": getattr(self.tls, name) for name in ListenerTls.model_fields}
+        for name, path in named.items():
+            try:
+                if path is not None:
+                    path.open("rb").close()
+            except OSError as error:
+                raise PacsFileError(f"listener.{name}: the file cannot be read: {error.strerror}.") from error
 
 
 class Conditions(_Entry):
