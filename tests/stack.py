@@ -82,10 +82,6 @@ class Stack:
         """Take everything down, volumes and all."""
         self.run("down", "--volumes", "--remove-orphans")
 
-    def with_authority(self, path: Path) -> Stack:
-        """The same, with the certificate that its proxy has now; written to `path`."""
-        return replace(self, address=replace(self.address, authority=_authority(self, path)))
-
     def kill(self, service: str) -> None:
         """As a power cut would end it: no time to write or to say anything."""
         self.run("kill", "--signal", "SIGKILL", service)
@@ -116,7 +112,8 @@ def stack_from_nothing(folder: Path) -> Iterator[Stack]:
     try:
         starting.run("up", "--detach", "--build", patience_s=BUILD_PATIENCE_S)
         keyed = replace(starting, address=replace(starting.address, key=_first_key(starting)))
-        stack = keyed.with_authority(folder / "authority.pem")
+        authority = _authority(keyed, folder / "authority.pem")
+        stack = replace(keyed, address=replace(keyed.address, authority=authority))
         try:
             stack.wait_until_ready()
         except TimeoutError as error:

@@ -199,7 +199,8 @@ def test_dashboards_ask_triton_for_what_it_has(stack: Stack) -> None:
 
 def test_a_backup_brings_everything_back(stack: Stack, client: httpx.Client, tmp_path: Path) -> None:
     """docs/deployment.md, backup and restore."""
-    study, files, dump = long_study(900), tmp_path / "files.tar", tmp_path / "sigap.sql"
+    study = long_study(900)
+    files, authority, dump = (tmp_path / name for name in ("files.tar", "authority.tar", "sigap.sql"))
     accepted = client.post("/segment/hemorrhage", files={"files": ("a", study)}, headers={"Prefer": "respond-async"})
     job_id = accepted.raise_for_status().json()["id"]
     end_of(client, job_id, PATIENCE_S)
@@ -207,13 +208,12 @@ def test_a_backup_brings_everything_back(stack: Stack, client: httpx.Client, tmp
 
     stack.run("stop", "gateway")
     stack.pipe("exec", "-T", "postgres", "pg_dump", "-U", "sigap", "--clean", "--if-exists", "sigap", target=dump)
-    stack.pipe(
-        "run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "-cf", "-", "data", "audit", "secrets", target=files
-    )
+    inside = ("run", "--rm", "--no-deps", "-T", "init")
+    stack.pipe(*inside, "sh", "-c", "cd / && tar -cf - data audit secrets/*", target=files)
+    stack.pipe("exec", "-T", "proxy", "tar", "-C", "/", "-cf", "-", "data/caddy", target=authority)
     stack.forget()
-    stack.pipe(
-        "run", "--rm", "--no-deps", "-T", "init", "tar", "-C", "/", "--no-overwrite-dir", "-xf", "-", source=files
-    )
+    stack.pipe(*inside, "tar", "-C", "/", "-xf", "-", source=files)
+    stack.pipe("run", "--rm", "--no-deps", "-T", "proxy", "tar", "-C", "/", "-xf", "-", source=authority)
     stack.run("up", "--detach", "postgres")
     give_up = time.monotonic() + PATIENCE_S
     while stack.inside("postgres", "pg_isready", "-U", "sigap", "-d", "sigap").returncode:
@@ -221,9 +221,9 @@ def test_a_backup_brings_everything_back(stack: Stack, client: httpx.Client, tmp
         time.sleep(1)
     stack.pipe("exec", "-T", "postgres", "psql", "--quiet", "-U", "sigap", "sigap", source=dump)
     stack.run("up", "--detach")
-    restored = stack.with_authority(tmp_path / "authority.pem")
-    restored.wait_until_ready()
-    with restored.address.client() as again:
+    # With the key and the certificate's authority of before.
+    stack.wait_until_ready()
+    with stack.address.client() as again:
         assert again.get(f"/jobs/{job_id}/result").raise_for_status().json() == before
 
 
