@@ -39,16 +39,17 @@ class Served:
         return str(self.client.base_url)
 
 
-@pytest.fixture(scope="session")
+# Of a module: Playwright's event loop runs in this thread for as long as it lives, and other tests start their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each gets a profile of its own."""
+    """One browser for many tests; each gets a profile of its own."""
     if shutil.which("chromium") is None:
         pytest.skip("Chromium is not here (Debian: apt-get install chromium)")
     with launched() as browser:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("page")
     repository = toy.write_repository(folder / "models", task="hemorrhage")

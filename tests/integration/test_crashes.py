@@ -93,7 +93,8 @@ def test_a_gateway_killed_in_mid_upload_leaves_nothing(gateways: Nursery, data: 
 
         def body() -> Iterator[bytes]:
             yield b'--edge\r\nContent-Disposition: form-data; name="files"; filename="ct.nii.gz"\r\n\r\n'
-            yield bytes(1000)
+            # More than is taken before it is written.
+            yield bytes(2 << 20)
             wait_until(lambda: any(path.stat().st_size for path in data.glob("jobs/*/upload/*")))
             doomed.kill()
             yield bytes(1000)
