@@ -31,10 +31,10 @@ RUN groupadd --gid 10001 sigap \
     && useradd --uid 10001 --gid sigap --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sigap \
     && install -d -o sigap -g sigap -m 0700 /data /audit \
     && install -d -o sigap -g sigap -m 0755 /secrets /secrets/database /secrets/first-key \
-        /secrets/metrics /secrets/grafana
+        /secrets/metrics /secrets/grafana /secrets/receiver
 COPY --from=build /opt/sigap /opt/sigap
 COPY --from=build /models /models
-COPY --chmod=0755 docker/first-start docker/serve-when-ready /usr/local/bin/
+COPY --chmod=0755 docker/first-start docker/serve-when-ready docker/listen-when-ready /usr/local/bin/
 ENV PATH=/opt/sigap/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     SIGAP_AUDIT_FILE=/audit/audit.jsonl \

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -22,6 +23,7 @@ from conftest import ROOT
 from fakes import FakeEngine
 from serving import serving
 from sigap.api.app import create_app
+from sigap.dicomnet.configuration import read_pacs
 from sigap.settings import Settings, variable
 
 DOCKER = ROOT / "docker"
@@ -90,12 +92,15 @@ def test_every_base_image_is_pinned_to_an_exact_version(path: Path) -> None:
 
 def test_only_the_proxy_can_be_reached_and_only_it_reaches_out() -> None:
     document = read(ROOT / "docker-compose.yml")
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
+    # Of the optional ones, those that speak DICOM have a port of their own.
+    doors = {"proxy", "listen", "orthanc"}
+    assert {name for name, service in SERVICES.items() if "ports" in service} == doors
+    assert {name for name in doors if "profiles" not in SERVICES[name]} == {"proxy"}
     outside = {name for name, network in document["networks"].items() if not (network or {}).get("internal")}
     assert outside == {"outside"}
     for name, service in SERVICES.items():
         assert "networks" in service or service.get("network_mode") == "none", name
-        assert name == "proxy" or not outside & set(service.get("networks", ())), name
+        assert name in doors or not outside & set(service.get("networks", ())), name
 
 
 def test_no_secret_stands_in_an_environment(service: dict[str, Any]) -> None:
@@ -130,6 +135,18 @@ def test_settings_that_are_passed_on_are_settings() -> None:
     known = {variable(name) for name in Settings.model_fields}
     for name in ("gateway", "init"):
         assert {key for key in SERVICES[name]["environment"] if key.startswith("SIGAP_")} <= known
+
+
+def test_the_pacs_file_of_the_stack_can_be_read_and_names_its_services() -> None:
+    pacs = read_pacs(DOCKER / "pacs" / "pacs.toml")
+    assert pacs.listener is not None
+    hosts = {urlsplit(address).hostname for address in (pacs.sources["orthanc"].url, pacs.listener.gateway)}
+    assert hosts | {peer.host for peer in pacs.peers.values()} == {"orthanc", "gateway"} <= set(SERVICES)
+    tasks = {path.parent.name for path in (ROOT / "model_repository").glob("*/config.pbtxt")}
+    assert {rule.task for rule in pacs.rules} == tasks
+    orthanc = json.loads((DOCKER / "orthanc" / "orthanc.json").read_text(encoding="utf-8"))
+    assert orthanc["DicomModalities"]["sigap"] == [pacs.listener.ae_title, "listen", pacs.listener.port]
+    assert orthanc["DicomPort"] == pacs.peers["orthanc-dimse"].port
 
 
 def test_the_gpu_comes_from_a_file_of_its_own() -> None:

@@ -126,6 +126,7 @@ def test_without_any_axial_ct_everything_is_listed(tmp_path: Path) -> None:
 def test_an_element_that_is_missing_fulfils_nothing(tmp_path: Path) -> None:
     bare = write(tmp_path, STUDY, 5, 3, ConvolutionKernel=REMOVE, SliceThickness=REMOVE)
     series = read_series(bare, Limits())
+    assert told(decide(series, [rule(body_part=("HEAD", ""))], {}))[0] == {"liver": STUDY.series}
     for conditions in ({"kernel": (".*",)}, {"thickness_mm": (0, 99)}, {"body_part": ("HEAD",)}):
         assert told(decide(series, [rule(**conditions)], {}))[0] == {}
     assert told(decide(series, [rule()], {}))[0] == {"liver": STUDY.series}

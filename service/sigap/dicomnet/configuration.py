@@ -244,10 +244,10 @@ class Listener(_Entry):
 
 
 class Conditions(_Entry):
-    """What a series must be; all that is given must hold. A tag that is missing fulfils none of them.
+    """What a series must be; all that is given must hold. A tag that is missing fulfils only an empty `body_part`.
 
     Attributes:
-        body_part: one of these in Body Part Examined, in any case.
+        body_part: one of these in Body Part Examined, in any case; an empty one: the tag is missing.
         description: regular expressions, one of which is found in Series Description, in any case.
         modality: CT, and nothing else is ever segmented; written out for whoever reads the rules.
         kernel: regular expressions, one of which is found in Convolution Kernel.

@@ -104,7 +104,7 @@ def _fits(series: Series, wanted: Conditions) -> bool:
 
 
 def _is_one_of(value: str | None, wanted: Sequence[str]) -> bool:
-    return not wanted or (value is not None and value.casefold() in {word.casefold() for word in wanted})
+    return not wanted or (value or "").casefold() in {word.casefold() for word in wanted}
 
 
 def _is_found(value: str | None, patterns: Sequence[str]) -> bool:
