@@ -155,6 +155,15 @@ def test_the_gpu_comes_from_a_file_of_its_own() -> None:
     assert added["triton"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
 
 
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_what_dockerfiles_copy_is_not_kept_from_them(path: Path) -> None:
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    lines = re.findall(r"^COPY (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    named = [word for line in lines if "--from=" not in line for word in line.split()[:-1] if not word.startswith("-")]
+    assert named
+    assert [word for word in named if f"!{word}" not in kept] == []
+
+
 def test_dockerfiles_are_clean() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     ended = subprocess.run([str(hadolint), *map(str, DOCKERFILES)], capture_output=True, text=True, check=False)
