@@ -86,6 +86,7 @@ def test_sixteen_hundred_files_are_a_usual_study(upload: Upload) -> None:
         (part(b"x"), MalformedForm, "malformed-multipart"),
         (part(b"x")[:-1], MalformedForm, "malformed-multipart"),
         (part(b"x", "attachment") + END, MalformedForm, "malformed-multipart"),
+        (part(b"x", "form-data; name=\"files\"; filename*=utf-8''a") + END, MalformedForm, "malformed-multipart"),
         (b"--" + BOUNDARY + b"\r\n\r\nx\r\n" + END, MalformedForm, "malformed-multipart"),
         (b"--" + BOUNDARY + b"\r\nno colon\r\n\r\nx\r\n" + END, MalformedForm, "malformed-multipart"),
         (

@@ -198,9 +198,12 @@ class UploadForm:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        raw = self._headers.get(b"content-disposition", b"")
+        disposition, options = parse_options_header(raw.decode("latin-1"))
         if disposition != b"form-data" or b"name" not in options:
             raise MalformedForm("A part of the form does not say which field it is (Content-Disposition).")
+        if b"filename" not in options and b"filename*" in raw.lower():
+            raise MalformedForm("A file of the form is named by filename* alone. RFC 7578, 4.2, wants filename.")
         if options[b"name"] != FIELD.encode() or not options.get(b"filename"):
             raise UnreadableInput(
                 f'The form has a part that is not a file in the field "{FIELD}". {_HOW_TO}', slug="no-file"

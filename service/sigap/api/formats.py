@@ -75,7 +75,7 @@ def check_label(name: str, label: str | None, contract: Contract) -> None:
     """
     names = [one.name for one in contract.labels]
     if name == SURFACE and label not in names and not (label is None and len(names) == 1):
-        raise BadParameter(f"Format stl needs a label: name one of {', '.join(names)} with label=.")
+        raise BadParameter(f"Format stl needs a label of this task: one of {', '.join(names)}, with label=.")
 
 
 def query_of(key: str) -> str:

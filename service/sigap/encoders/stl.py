@@ -78,7 +78,7 @@ def write_stl(result: Result, path: Path, *, label: str | None = None) -> None:
     names = [one.name for one in contract.labels]
     label = names[0] if label is None and len(names) == 1 else label
     if label not in names:
-        raise BadParameter(f"Format stl needs a label: name one of {', '.join(names)} with label=.")
+        raise BadParameter(f"Format stl needs a label of this task: one of {', '.join(names)}, with label=.")
     labelmap, values, grid = labelmap_of(result), contract.family(label), result.study.volume.grid
     head = SIGNATURE + f" {__version__} {label}, LPS mm, research use only".encode("ascii", "replace")
     count = 0

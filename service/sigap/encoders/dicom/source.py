@@ -24,7 +24,8 @@ def check_source(study: Study) -> None:
     origin = study.origin
     if origin.dicom is None:
         raise FormatNotForInput(
-            "A DICOM object can only be made about DICOM images, and these are none. Ask for json, nifti, png or coco."
+            "A DICOM object can only be made about DICOM images, and these are none. "
+            "Ask for json, nifti, png, coco, stl or zip."
         )
     lacking = {
         "Study Instance UID": origin.study_uid is None,
