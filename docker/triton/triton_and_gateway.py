@@ -46,14 +46,15 @@ def main() -> int:
 @contextmanager
 def _gateway(triton: TritonProcess) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "SIGAP_ENGINE": "triton", "SIGAP_TRITON_URL": triton.address}
-    gateway = subprocess.Popen([sys.executable, "-m", "sigap.cli", "serve"], env=environment)
+    # In a session of its own: a terminal's Ctrl-C beside the SIGTERM below would be a second signal, a forced end.
+    gateway = subprocess.Popen([sys.executable, "-m", "sigap.cli", "serve"], env=environment, start_new_session=True)
     try:
         yield gateway
     finally:
         gateway.terminate()
         try:
             gateway.wait(_GATEWAY_S)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             gateway.kill()
 
 
