@@ -111,13 +111,14 @@ def test_the_slice_that_says_most_of_its_patient_is_believed(tmp_path: Path) -> 
     assert {read(one).PatientID for one in encoded(result, tmp_path / "a").values()} == {"PHANTOM-1"}
 
 
-def test_a_value_that_breaks_its_type_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken_date", [b"1970-1-1", b"19701399"])
+def test_a_value_that_breaks_its_type_is_left_out(broken_date: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "source"
     phantom.write_series(folder, sources.VOXELS, tags={"PatientSex": "O", "PatientAge": "050Y"})
     for path in folder.iterdir():
         content = path.read_bytes()
         for sound, broken in (
-            (b"19700101", b"1970-1-1"),
+            (b"19700101", broken_date),
             (b"101200", b"101299"),
             (b"050Y", b"50 Y"),
             (b"CS\x02\x00O ", b"CS\x02\x00X "),
@@ -243,6 +244,14 @@ def test_nothing_private_is_carried_over(tmp_path: Path) -> None:
         assert b"Somebody" not in content
 
 
+def test_nothing_private_among_codes_is_carried_over(tmp_path: Path) -> None:
+    code = phantom.item(CodeValue="RPID21", CodingSchemeDesignator="RADLEX", CodeMeaning="CT Abdomen")
+    code.private_block(0x0011, "ACME 1.0", create=True).add_new(1, "LO", "Somebody^Else")
+    for content in encoded(about(tmp_path, ProcedureCodeSequence=[code]), tmp_path / "a").values():
+        assert read(content).ProcedureCodeSequence[0].CodeValue == "RPID21"
+        assert b"Somebody" not in content
+
+
 def test_of_two_equal_instances_the_one_that_was_used_is_referred_to(tmp_path: Path) -> None:
     paths = phantom.write_series(tmp_path / "source", sources.VOXELS)
     twice = pydicom.dcmread(paths[3])
@@ -284,6 +293,18 @@ def test_times_are_in_the_study_s_own_zone(offset: str, date: str, time: str, tm
         assert dataset.TimezoneOffsetFromUTC == offset
         assert (dataset.SeriesDate, dataset.SeriesTime) == (date, f"{time}00000"), file
         assert dataset.StudyTime == "101200"
+
+
+@pytest.mark.parametrize("offset", ["nonsense", "+2500", "0700", "+07:00", "-1300", "+0100\\+0200"])
+def test_a_time_zone_that_is_none_is_left_out(offset: str, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    for path in phantom.write_series(folder, sources.VOXELS):
+        dataset = pydicom.dcmread(path)
+        dataset.TimezoneOffsetFromUTC = offset
+        dataset.save_as(path)
+    for file, content in encoded(sources.result_on(sources.read(folder), sources.mask()), tmp_path / "a").items():
+        assert "TimezoneOffsetFromUTC" not in read(content)
+        assert faults(tmp_path / "a" / file) == [], file
 
 
 def test_codes_of_the_procedure_are_carried_over_unless_out_of_proportion(tmp_path: Path) -> None:

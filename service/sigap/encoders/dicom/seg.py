@@ -67,7 +67,7 @@ def _segmentation(result: Result) -> Dataset:
         setattr(dataset, keyword, value)
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.ContentLabel = _label_of(result.model.name)
-    dataset.ContentDescription = plain(f"{result.model.name} by Sigap, research use only")
+    dataset.ContentDescription = plain(f"{result.model.name} by Sigap, research use only")[:64]
     dataset.ContentCreatorName = None
     dataset.SegmentationType = "BINARY"
     dataset.SegmentsOverlap = "YES" if any(label.parent for label in contract.labels) else "NO"

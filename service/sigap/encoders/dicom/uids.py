@@ -16,7 +16,7 @@ from sigap.core.study import Origin
 from sigap.encoders.labels import labelmap_of
 
 IMPLEMENTATION_CLASS_UID = UID("2.25.170308353733984872505110761709471714540")
-"""Names this software in every file that it writes and to every peer that it speaks to."""
+"""Names this software in every file that it writes."""
 _ENCODERS = "1"
 """Counted up whenever an encoder writes something else for the same result."""
 
@@ -24,9 +24,9 @@ _ENCODERS = "1"
 class Uids:
     """The UIDs of the objects made from one result.
 
-    They depend on all that the objects' content depends on: the source's SOP Instance UIDs and bytes, the mask, the
-    model's weights and contract, the options, when the run was, the local time that dates are written in, and the
-    versions of the encoders and of Sigap.
+    They depend on all that the objects' content depends on: the source's SOP Instance UIDs and bytes, what is
+    carried over from them, the mask, the model's weights and contract, the options, when the run was, the local time
+    that dates are written in, and the versions of the encoders and of Sigap.
     """
 
     def __init__(self, result: Result) -> None:
@@ -43,6 +43,7 @@ class Uids:
             "created": result.created.isoformat(),
             "local": result.created.astimezone().isoformat(),
             "source": [origin.sha256, origin.study_uid, origin.series_uid],
+            "header": "" if origin.dicom is None else hashlib.sha256(origin.dicom.header).hexdigest(),
             "slices": [] if origin.dicom is None else [asdict(one) for one in origin.dicom.slices],
             "labels": labels.hexdigest(),
             "thresholds": {name: counts.tolist() for name, counts in segmentation.slice_voxels.items()},

@@ -8,7 +8,7 @@ from typing import cast
 
 import pydicom
 from pydicom.charset import python_encoding
-from pydicom.datadict import dictionary_keyword, dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_keyword, dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -40,10 +40,12 @@ _TAGS = tuple(Tag(cast("int", tag_for_keyword(keyword))) for keyword in _KEYWORD
 _SHAPES = {
     "AS": rb"\d{3}[DWMY]",
     "CS": rb"[A-Z0-9 _]{1,16}",
-    "DA": rb"\d{8}",
+    "DA": rb"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
     "DS": rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *",
     "TM": rb"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)? *",
 }
+# PS3.3 C.12.1.1.8: hours and minutes, from -1200 to +1400.
+_OWN_SHAPES = {"TimezoneOffsetFromUTC": rb"-(0\d[0-5]\d|1[01][0-5]\d|1200)|\+(0\d[0-5]\d|1[0-3][0-5]\d|1400)"}
 _ENUMERATED = {"PatientSex": (b"M", b"F", b"O"), "PatientIdentityRemoved": (b"YES", b"NO")}
 _MOST_BYTES = 0xFFFE
 _MOST_ITEMS = 100
@@ -126,22 +128,25 @@ def _bytes(dataset: Dataset, tag: BaseTag) -> bytes | None:
 
 
 def _is_sound(value: bytes, tag: BaseTag, vr: str) -> bool:
-    parts = [part.strip(b" \0") for part in value.split(b"\\")]
+    values = [value] if dictionary_VM(tag) == "1" else value.split(b"\\")
+    parts = [part.strip(b" \0") for part in values]
     if tag == _CHARACTER_SET:
         return all(part.decode("ascii", "replace") in python_encoding for part in parts)
-    shape = _SHAPES.get(vr)
+    keyword = dictionary_keyword(tag)
+    shape, allowed = _OWN_SHAPES.get(keyword, _SHAPES.get(vr)), _ENUMERATED.get(keyword)
     if shape is None:
         return True
-    allowed = _ENUMERATED.get(dictionary_keyword(tag))
     return all(re.fullmatch(shape, part) and (allowed is None or part in allowed) for part in parts)
 
 
 def _sequence(dataset: Dataset, tag: BaseTag) -> DataElement | None:
-    """Codes and issuers, where they are few and can be read."""
+    """Codes and issuers, where they are few and can be read; what a vendor has put among them stays behind."""
     if not 0 < Header(dataset).count_items(tag) <= _MOST_ITEMS:
         return None
     try:
         element = dataset[tag]
+        for item in element.value:
+            item.remove_private_tags()
         write_data_element(_encoded(), element, dataset.get("SpecificCharacterSet"))
     except Exception:  # noqa: BLE001 - pydicom raises whatever it meets in broken bytes
         return None
