@@ -40,9 +40,12 @@ def commit(peer: Peer, wanted: Commitment, paths: Sequence[Path], check: Callabl
         PacsRefused: it does not answer for all of them, or knows no storage commitment.
     """
     report = _Report(generate_uid(prefix=None))
+    contexts, handlers = [(StorageCommitmentPushModel, _SYNTAXES)], [(evt.EVT_N_EVENT_REPORT, report.take)]
+    # While it waits for the report nobody says a word.
+    silence_s = peer.timeout_s + wanted.timeout_s
     with (
         _listening(peer, wanted, report),
-        association(peer, [(StorageCommitmentPushModel, _SYNTAXES)], [(evt.EVT_N_EVENT_REPORT, report.take)]) as opened,
+        association(peer, contexts, handlers, silence_s=silence_s) as opened,
     ):
         asked = _request(report.transaction, paths)
         status, _ = opened.send_n_action(asked, _REQUEST, StorageCommitmentPushModel, _INSTANCE)

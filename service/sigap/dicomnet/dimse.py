@@ -64,16 +64,27 @@ def store(peer: Peer, paths: Sequence[Path], check: Callable[[], None] = lambda:
 
 @contextmanager
 def association(
-    peer: Peer, contexts: Sequence[tuple[UID, list[UID]]], handlers: Sequence[tuple[object, Callable[..., object]]] = ()
+    peer: Peer,
+    contexts: Sequence[tuple[UID, list[UID]]],
+    handlers: Sequence[tuple[object, Callable[..., object]]] = (),
+    *,
+    silence_s: float | None = None,
 ) -> Iterator[Association]:
     """An association with these presentation contexts, released at the end of the block.
+
+    Args:
+        peer: with whom.
+        contexts: abstract syntaxes, each with its transfer syntaxes.
+        handlers: of what the peer asks on it.
+        silence_s: after so long without a word it is aborted; None: the peer's `timeout_s`.
 
     Raises:
         PacsUnavailable: there is none to be had.
         PacsRefused: the peer accepts none of the contexts.
     """
     entity = AE(ae_title=peer.calling_ae_title)
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = peer.timeout_s
+    entity.network_timeout = peer.timeout_s if silence_s is None else silence_s
     for abstract, syntaxes in contexts:
         entity.add_requested_context(abstract, syntaxes)
     opened = entity.associate(
