@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,40 @@ def test_other_pixels_under_the_same_uid_are_kept_beside_them(desk: Reception, t
         dataset.PixelData = bytes(len(dataset.PixelData))
         assert opened.send_c_store(dataset).Status == 0
     desk.until_handed(("liver", 2))
+
+
+def test_a_damaged_image_goes_with_its_series_unless_it_comes_again_whole(desk: Reception, tmp_path: Path) -> None:
+    sent = write_series(tmp_path / "sent", body((6, 16, 16)), identity=STUDY)
+    other = write_series(
+        tmp_path / "other", body((2, 16, 16)), identity=STUDY.another_series(), tags={"ConvolutionKernel": "X"}
+    )
+    whole = dcmread(sent[0])
+    damaged = dcmread(sent[0])
+    del damaged.PixelData
+    with sender(desk) as opened:
+        for dataset in (damaged, *map(dcmread, [*sent[1:], *other])):
+            assert opened.send_c_store(dataset).Status == 0
+    # A part of the series is not handed over as if it were the whole: the job will say what is wrong.
+    desk.until_handed(("liver", 6))
+    with sender(desk) as opened:
+        assert opened.send_c_store(whole).Status == 0
+    desk.until_handed(("liver", 6), ("liver", 6))
+    assert len(desk.kept()) == 9
+    latest = list(desk.gateway.jobs.values())[-1][1]
+    assert all(b"\xe0\x7f\x10\x00" in content for content in latest)
+
+
+def test_what_comes_after_a_study_was_dismissed_brings_it_back(desk: Reception, tmp_path: Path) -> None:
+    early = write_series(tmp_path / "early", body((2, 16, 16)), identity=STUDY, tags={"ConvolutionKernel": "X"})
+    assert desk.send(*early) == 0
+    wait_until(lambda: any(study.state().needs_person for study in desk.listening.spool.studies()))
+    (study,) = desk.listening.spool.studies()
+    with study.changing() as held:
+        held[0] = replace(held[0], is_dismissed=True)
+    desk.listening.sorter.look()
+    assert study.state().is_dismissed
+    assert desk.send(*write_series(tmp_path / "late", body((4, 16, 16)), identity=STUDY.another_series())) == 0
+    desk.until_handed(("liver", 4))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import dcmread
+
 from sigap.core.errors import SigapError
 from sigap.core.study import InputFile, Limits
 from sigap.dicomnet.configuration import Conditions, Rule
@@ -15,6 +17,7 @@ from sigap.imaging.dicom.frames import Frame
 from sigap.imaging.dicom.quiet import quiet
 from sigap.imaging.dicom.reading import read_frames
 from sigap.imaging.dicom.series import Series, SeriesKind, group_series
+from sigap.imaging.dicom.source import open_source
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Decision:
 
 
 def read_series(paths: Iterable[Path], limits: Limits) -> list[Series]:
-    """The series of a study; a file that cannot be read belongs to none, and stays where it is."""
+    """The series of a study; a file that cannot be read is in none of them, and `files_of` says whose it is."""
     frames: list[Frame] = []
     with quiet():
         for path in paths:
@@ -80,10 +83,41 @@ def decide(series: Sequence[Series], rules: Sequence[Rule], choices: Mapping[str
     return Decision(tuple(chosen), tuple(undecided))
 
 
-def files_of(series: Sequence[Series], uid: str) -> tuple[str, ...]:
-    """Names of the files that hold a series' images, whatever kind each of them is."""
-    images = (frame.image for one in series if one.uid == uid for frame in one.frames)
-    return tuple(sorted({image.file.name for image in images}))
+def files_of(series: Sequence[Series], uid: str, files: Mapping[str, Path], limits: Limits) -> tuple[str, ...]:
+    """Names of the files that hold a series' images, whatever kind each of them is.
+
+    A damaged one goes with them, and the job says so: without it the rest would look like a whole. It stays behind
+    where the same instance has come in one piece.
+
+    Args:
+        series: of the study.
+        uid: of the wanted one; () where there is none.
+        files: of the study, by name.
+        limits: caps on what a deflated file may unpack to.
+    """
+    images = [frame.image for one in series for frame in one.frames]
+    read, whole = {image.file.name for image in images}, {image.sop_uid for image in images}
+    wanted = {image.file.name for image in images if image.series_uid == uid}
+    if not wanted:
+        return ()
+    for name in files.keys() - read:
+        of_series, sop = _said_by(files[name], limits)
+        # One that does not even say whose it is may be this series'.
+        if of_series in (None, uid) and sop not in whole:
+            wanted.add(name)
+    return tuple(sorted(wanted))
+
+
+def _said_by(path: Path, limits: Limits) -> tuple[str | None, str | None]:
+    """Series and SOP Instance UID of a file that cannot be read as an image; None, None where it does not say."""
+    tags = ["SeriesInstanceUID", "SOPInstanceUID"]
+    try:
+        stream, _ = open_source(path, limits)
+        with stream, quiet():
+            head = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags)
+        return str(head.SeriesInstanceUID), str(head.SOPInstanceUID)
+    except Exception:  # noqa: BLE001 - pydicom raises whatever it meets in broken bytes
+        return None, None
 
 
 def _fitting(axial: Sequence[Series], rule: Rule) -> list[Series]:

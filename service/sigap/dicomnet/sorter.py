@@ -101,17 +101,22 @@ class Sorter:
 
     def _decide(self, study: SpooledStudy) -> StudyState:
         seen = study.digest()
-        series = read_series(study.files().values(), self._limits)
+        files = study.files()
+        series = read_series(files.values(), self._limits)
         with study.changing() as held:
             decision = decide(series, self._rules, held[0].choices)
-            orders = [_order(chosen, files_of(series, chosen.series_uid)) for chosen in decision.chosen]
+            orders = [
+                _order(chosen, files_of(series, chosen.series_uid, files, self._limits)) for chosen in decision.chosen
+            ]
             # What was handed over already, file for file, is not handed over again.
             known = {order.key: order for order in held[0].handovers}
             handovers = tuple(known.get(order.key, order) for order in orders)
-            held[0] = replace(held[0], seen=seen, handovers=handovers, undecided=decision.undecided)
+            # Whoever wanted nothing of the study has not seen what came later.
+            is_dismissed = held[0].is_dismissed and held[0].seen in ("", seen)
+            held[0] = StudyState(seen, handovers, decision.undecided, held[0].choices, is_dismissed)
         _logger.info(
             "study received",
-            files=len(study.files()),
+            files=len(files),
             series=len(series),
             tasks=[chosen.task for chosen in decision.chosen],
             undecided=len(decision.undecided),
@@ -145,8 +150,7 @@ class Sorter:
             not state.needs_person and bool(state.handovers) and all(one.job for one in state.handovers)
         )
         is_old = self._clock() - study.newest() >= self._keep_s
-        if is_done and is_old and state.seen == study.digest() and self._arrivals.is_complete(study.id):
-            self._spool.forget(study)
+        if is_done and is_old and self._arrivals.is_complete(study.id) and self._spool.forget(study, state.seen):
             self._arrivals.forget(study.id)
 
 

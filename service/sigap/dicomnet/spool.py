@@ -187,6 +187,8 @@ class Spool:
             # Of a receiver that died: no sender was told that these are safe.
             for path in self._incoming.iterdir():
                 path.unlink()
+            for folder in (self.path.parent, self.path):
+                sync(folder)
             self._used_bytes = sum(path.stat().st_size for path in self._studies.glob("*/files/*"))
             yield
 
@@ -217,20 +219,30 @@ class Spool:
         with no_room_means_full():
             with self._lock:
                 study.files_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if (study.files_folder / name).exists():
-                    return study
-                if self._used_bytes + size > self._quota_bytes:
+                is_new = not (study.files_folder / name).exists()
+                if is_new and self._used_bytes + size > self._quota_bytes:
                     raise StorageFull("The receiver's folder is full. Try again later or tell its administrator.")
-                self._used_bytes += size
-            self._move_in(study, name, (head, content), size)
+                self._used_bytes += size if is_new else 0
+            if is_new:
+                self._move_in(study, name, (head, content), size)
+            # Of one that is there already, too: whoever brought it may not have come so far.
+            for folder in (study.files_folder, study.path, self._studies):
+                sync(folder)
         return study
 
-    def forget(self, study: SpooledStudy) -> None:
-        """Delete a study that was handed over."""
+    def forget(self, study: SpooledStudy, seen: str) -> bool:
+        """Delete a study that was handed over, unless an image has come since `seen` was its digest.
+
+        Returns:
+            Whether it is deleted.
+        """
         with self._lock:
+            if study.digest() != seen:
+                return False
             size = sum(path.stat().st_size for path in study.files().values())
             study.remove()
             self._used_bytes -= size
+        return True
 
     def _move_in(self, study: SpooledStudy, name: str, parts: tuple[bytes, memoryview], size: int) -> None:
         partial = self._incoming / secrets.token_hex(16)
@@ -248,8 +260,6 @@ class Spool:
             with self._lock:
                 self._used_bytes -= size
             raise
-        for folder in (study.files_folder, study.path, self._studies):
-            sync(folder)
 
 
 def write_safely(path: Path, content: bytes) -> None:
