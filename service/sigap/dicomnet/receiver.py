@@ -157,15 +157,14 @@ class Receiver:
 
     def _keep(self, event: evt.Event) -> int:
         request: Any = event.request
-        content = request.DataSet.getbuffer()
-        head = _head(content, event.context.transfer_syntax)
+        head = _head(request.DataSet, event.context.transfer_syntax)
         if head is None:
             return NOT_UNDERSTOOD
         values = {keyword: str(head.get(keyword) or "") for keyword in _UIDS}
         announced = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         if not all(values.values()) or (values["SOPClassUID"], values["SOPInstanceUID"]) != announced:
             return MISMATCH
-        study = self._spool.keep(values["StudyInstanceUID"], event.file_meta, content)
+        study = self._spool.keep(values["StudyInstanceUID"], event.file_meta, request.DataSet.getbuffer())
         self._arrivals.note(id(event.assoc), study.id)
         self._passed("kept")
         return SUCCESS
@@ -220,15 +219,17 @@ class _Server(ThreadedAssociationServer):
         super().shutdown()
 
 
-def _head(content: memoryview, syntax: UID) -> Dataset | None:
+def _head(content: io.BytesIO, syntax: UID) -> Dataset | None:
     """The instance's header as far as it is needed; None where it cannot be read."""
     try:
+        content.seek(0)
         if syntax.is_deflated:
             # A little of it: what is packed may be endless.
-            content = memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, _DEFLATED_HEAD))
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            content = io.BytesIO(inflater.decompress(content.getbuffer(), _DEFLATED_HEAD))
         with quiet():
             return read_dataset(
-                io.BytesIO(content),
+                content,
                 syntax.is_implicit_VR,
                 syntax.is_little_endian,
                 stop_when=lambda tag, _vr, _length: tag > _LAST_TAG,

@@ -128,8 +128,9 @@ class SpooledStudy:
         return {path.name: path for path in sorted(self.files_folder.iterdir())}
 
     def digest(self) -> str:
-        """Changes when a file comes."""
-        return hashlib.sha256("".join(self.files()).encode()).hexdigest()
+        """Changes when a file comes; asked of every study every second, so no path is made of any name."""
+        names = sorted(os.listdir(self.files_folder))  # noqa: PTH208 - see above
+        return hashlib.sha256("".join(names).encode()).hexdigest()
 
     def newest(self) -> float:
         """When the last file came, in seconds since 1970."""
@@ -180,15 +181,15 @@ class Spool:
             BlockingIOError: another receiver uses the folder.
             OSError: it cannot be made or written to.
         """
-        for folder in (self.path, self._studies, self._incoming):
+        made = [folder for folder in (self.path, self._studies, self._incoming) if not folder.is_dir()]
+        for folder in made:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync(folder.parent)
         with (self.path / "lock").open("w") as claim:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Of a receiver that died: no sender was told that these are safe.
             for path in self._incoming.iterdir():
                 path.unlink()
-            for folder in (self.path.parent, self.path):
-                sync(folder)
             self._used_bytes = sum(path.stat().st_size for path in self._studies.glob("*/files/*"))
             yield
 
