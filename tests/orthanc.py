@@ -57,6 +57,15 @@ class Orthanc:
         """An instance as it is stored."""
         return self.client.get(f"/instances/{instance}/file").raise_for_status().content
 
+    @contextmanager
+    def script(self, path: Path) -> Iterator[None]:
+        """Call a Lua file's function for every series that nothing more comes for."""
+        self.client.post("/tools/execute-script", content=path.read_text()).raise_for_status()
+        try:
+            yield
+        finally:
+            self.client.post("/tools/execute-script", content="OnStableSeries = nil").raise_for_status()
+
     def forget_all(self) -> None:
         for patient in self.client.get("/patients").json():
             self.client.delete(f"/patients/{patient}").raise_for_status()
@@ -119,6 +128,8 @@ def _settings(folder: Path, plugin: Path, http: int, dicom: int, reports: int) -
         "AuthenticationEnabled": True,
         "RegisteredUsers": {USER: PASSWORD},
         "DicomModalities": {"sigap": ["SIGAP", "127.0.0.1", reports]},
+        "ExecuteLuaEnabled": True,
+        "StableAge": 1,
         "DicomAlwaysAllowEcho": True,
         "DicomAlwaysAllowStore": True,
         "StorageCommitmentReportsSize": 100,

@@ -21,6 +21,7 @@ from pydicom import dcmread
 import dcmtk
 import dicom_programs
 import toy
+from conftest import ROOT
 from orthanc import PASSWORD, TITLE, USER, Orthanc, free_ports
 from phantoms.dicom import Identity, write_series
 from serving import serving
@@ -184,6 +185,21 @@ def test_a_scanner_sends_and_the_workstation_has_the_result(hospital: Hospital, 
         assert_valid(hospital, found, tmp_path)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_the_orthanc_of_the_compose_file_hands_on_what_it_gets(hospital: Hospital, tmp_path: Path) -> None:
+    identity = Identity()
+    sent = study(tmp_path / "study", identity)
+    serve_at(hospital)
+    text = hospital.file.read_text()
+    hospital.file.write_text(text.replace(f"port = {hospital.listens_on}", f"port = {hospital.orthanc.reports_to}"))
+    with hospital.receiver(), hospital.orthanc.script(ROOT / "docker" / "orthanc" / "forward.lua"):
+        target = ["--call", TITLE, "127.0.0.1", hospital.orthanc.port]
+        assert dcmtk.run("storescu", *target, *sent).returncode == 0
+        hospital.until_delivered(1)
+        found = results(hospital.orthanc, identity)
+        assert {"SEG", "SR"} <= modalities(found)
+        assert_valid(hospital, found, tmp_path)
 
 
 def test_a_receiver_that_is_killed_has_lost_nothing(hospital: Hospital, tmp_path: Path) -> None:
