@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from phantoms.dicom import (
 from sigap.cli.pulled import folder_sink
 from sigap.core.errors import GeometryRefused, InputError, PacsRefused, PacsUnavailable, SigapError, TooLarge
 from sigap.core.study import Limits
-from sigap.dicomnet import destinations
+from sigap.dicomnet import destinations, dicomweb
 from sigap.dicomnet.configuration import Source
 from sigap.dicomnet.dicomweb import DicomWeb
 from sigap.dicomnet.pull import choose_series, pull_series
@@ -90,6 +91,15 @@ def test_what_a_pacs_does_wrong_is_said_and_leaves_nothing(
     assert "127.0.0.1" not in raised.value.message
     assert "PHANTOM" not in raised.value.message
     assert not list(tmp_path.iterdir())
+
+
+def test_pages_count_together(pacs: FaultyPacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pacs.fault = "pages"
+    whole = len(json.dumps(pacs.instances(STUDY.series)))
+    # Each of the three pages has room, and all of them together have none.
+    monkeypatch.setattr(dicomweb, "_LARGEST_JSON_BYTES", whole * 2 // 3)
+    with pytest.raises(PacsUnavailable, match="more JSON"):
+        pull(pacs, tmp_path, series=STUDY.series)
 
 
 def test_a_redirect_is_not_followed(pacs: FaultyPacs, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sigap.dicomnet.multipart import Incoming, Parts, PartsReader
 from sigap.dicomnet.transport import check_status, http_client, mapped_transport_errors, media_type, not_dicomweb
 
 _JSON = ("application/dicom+json", "application/json")
+# Of all pages of an answer.
 _LARGEST_JSON_BYTES = 64 << 20
 _MOST_PAGES = 1000
 # As stored, whatever that is: what the server would make of it is not what the scanner has sent.
@@ -66,29 +67,34 @@ class DicomWeb:
             PacsUnavailable: there is no answer, or none that can be used.
         """
         found: list[Mapping[str, Any]] = []
+        room = _LARGEST_JSON_BYTES
         for _ in range(_MOST_PAGES):
             params = {**query, "offset": str(len(found))} if found else dict(query)
-            page, has_more = self._page(resource, params)
+            page, has_more, size = self._page(resource, params, room)
             found += page
+            room -= size
             if not page or not has_more:
                 return found
             if page == found[-2 * len(page) : -len(page)]:
                 raise not_dicomweb("the same page again and again")
         raise not_dicomweb("pages without an end")
 
-    def _page(self, resource: str, params: Mapping[str, str | Sequence[str]]) -> tuple[list[Mapping[str, Any]], bool]:
+    def _page(
+        self, resource: str, params: Mapping[str, str | Sequence[str]], room: int
+    ) -> tuple[list[Mapping[str, Any]], bool, int]:
+        """Matches, whether there are more of them, and how many bytes these were."""
         with self._stream("GET", resource, params=params, headers={"Accept": _JSON[0]}) as response:
             if response.status_code == httpx.codes.NO_CONTENT:
-                return [], False
+                return [], False, 0
             if response.status_code == httpx.codes.NOT_FOUND:
                 raise unknown_study()
             check_status(response)
-            document = self._json(response)
+            document, size = self._json(response, room)
             # PS3.18 8.3.4.4: with a warning 299 there are results that were not returned.
             has_more = "299" in response.headers.get("warning", "")
         if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
             raise not_dicomweb("JSON that is no list of matches")
-        return document, has_more
+        return document, has_more, size
 
     def retrieve(
         self,
@@ -143,7 +149,7 @@ class DicomWeb:
                 raise PacsRefused(f"The PACS does not take the results (HTTP {response.status_code}).")
             if response.status_code != httpx.codes.CONFLICT:
                 check_status(response)
-            return _stored(self._json(response))
+            return _stored(self._json(response, _LARGEST_JSON_BYTES)[0])
 
     def close(self) -> None:
         self._client.close()
@@ -160,7 +166,8 @@ class DicomWeb:
         with mapped_transport_errors(), self._client.stream(method, f"{self._url}/{resource}", **more) as response:
             yield response
 
-    def _json(self, response: httpx.Response) -> Any:
+    def _json(self, response: httpx.Response, room: int) -> tuple[Any, int]:
+        """A document of at most `room` bytes, and how many it has."""
         kind = media_type(response.headers)
         if kind not in _JSON:
             raise not_dicomweb(f"the media type {kind[:60] or 'none'} where JSON was asked for")
@@ -168,10 +175,10 @@ class DicomWeb:
         for block in response.iter_bytes():
             self._check()
             body += block
-            if len(body) > _LARGEST_JSON_BYTES:
+            if len(body) > room:
                 raise not_dicomweb("more JSON than a study can need")
         try:
-            return json.loads(body)
+            return json.loads(body), len(body)
         except (ValueError, RecursionError) as error:
             raise not_dicomweb("JSON that cannot be read") from error
 
