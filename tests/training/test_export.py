@@ -17,6 +17,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import sigap_training
 from sigap.core.contract import Contract
+from sigap_training.efficient_unet import EfficientEncoder
 from sigap_training.export import (
     NOT_MEASURED,
     ExportFailed,
@@ -41,6 +42,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole": ("liver", {"mirrored": False, "framed": False}),
     "findings": ("hemorrhage", {"mirrored": False}),
     "mirrored findings": ("hemorrhage", {"mirrored": True}),
+    "paper's findings": ("hemorrhage-short", {"mirrored": True}),
 }
 
 
@@ -63,7 +65,8 @@ def pair(request: pytest.FixtureRequest) -> tuple[ServedModel, torch.jit.ScriptM
 
 
 def _slices(served: ServedModel, count: int, height: int, width: int) -> torch.Tensor:
-    channels = next(served.network.parameters()).shape[1]
+    sees_views = any(isinstance(part, EfficientEncoder) for part in served.network.modules())
+    channels = 1 if sees_views else next(served.network.parameters()).shape[1]
     random = torch.Generator().manual_seed(height)
     slices = torch.randint(0, 256, (count, channels, height, width), generator=random, dtype=torch.uint8)
     slices[::2, :, :, : width // 3] = 0  # air, so that every other slice has a frame of its own

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from sigap_training.losses import Loss, bce_dice, cross_entropy, finding_loss, focal_tversky, pseudo_loss
+from sigap_training.losses import Loss, bce_dice, cross_entropy, finding_loss, focal_tversky, presence_loss, pseudo_loss
 
 SURE = 50.0  # a logit whose sigmoid is one to the last bit
 
@@ -173,3 +173,17 @@ def test_a_weight_beyond_its_bounds_is_refused_by_name(entry: str, values: list[
 def test_weights_at_their_bounds_are_taken() -> None:
     edges = {"finding_weight": 0, "pseudo_weight": 0, "pseudo_from": 1, "fp_weight": 0.3}
     assert TypeAdapter(Loss).validate_python({"kinds": ["bce_dice"], **edges}).pseudo_from == 1
+
+
+def test_what_is_there_must_be_called_somewhere_else_nowhere() -> None:
+    """The more suspicious half of each slice counts: 0.5 and 0.2 of a yes, 0.1 and 0.4 of a no."""
+    logits = torch.cat([_logits(0.5, 0.2, 0.1, 0.01), _logits(0.1, 0.4, 0.05, 0.05)])
+    by_hand = -(math.log(0.5) + math.log(0.2) + math.log(0.9) + math.log(0.6)) / 4
+    assert float(presence_loss(logits, torch.tensor([True, False]), part=0.5)) == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_presence_moves_the_most_suspicious_pixels_alone() -> None:
+    logits = _logits(0.01, 0.2, 0.1, 0.05).requires_grad_()
+    presence_loss(logits, torch.tensor([True]), part=0.01).backward()
+    assert logits.grad is not None
+    assert (logits.grad.flatten() != 0).tolist() == [False, True, False, False]

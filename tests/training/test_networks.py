@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from sigap_training.named_networks import build_network
 from sigap_training.networks import (
     AttentionGate,
     AttentionResUNet,
@@ -17,7 +18,6 @@ from sigap_training.networks import (
     AttentionUNetConfig,
     ResidualBlock,
     WithFindings,
-    build_network,
 )
 
 MONAI = {

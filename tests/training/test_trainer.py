@@ -19,6 +19,7 @@ from sigap_training import trainer as trainer_module
 from sigap_training.balance import BadShares
 from sigap_training.batches import Batch
 from sigap_training.datasets import load_split
+from sigap_training.efficient_unet import EfficientUNet, EfficientUNetConfig, load_imagenet
 from sigap_training.recipe import Recipe
 from sigap_training.trainer import BEST, HISTORY, LAST, Score, Trainer, TrainingFailed
 from training.tiny_data import small_recipe, write_coco, write_lits, write_slice_labels
@@ -294,7 +295,7 @@ class TestSliceLabels:
         assert all(1 <= count < 4 for _, count in taught)
 
     def test_every_part_weighs_as_the_recipe_says(self, blood_folder: Path, tmp_path: Path) -> None:
-        plain = replace(small_recipe("hemorrhage").loss, finding_weight=1e-9, pseudo_weight=0.0)
+        plain = replace(small_recipe("hemorrhage").loss, finding_weight=1e-9, presence_weight=0.0, pseudo_weight=0.0)
         pixels = torch.randn(2, 1, 32, 32)
         batch = Batch(
             pixels=pixels,
@@ -303,16 +304,23 @@ class TestSliceLabels:
             findings=torch.tensor([[0] * 6, [1] * 6], dtype=torch.int8),
         )
         losses = []
-        for changes in ({}, {"finding_weight": 1.0}, {"finding_weight": 3.0}, {"pseudo_weight": 1.0}):
+        for changes in (
+            {},
+            {"finding_weight": 1.0},
+            {"finding_weight": 3.0},
+            {"pseudo_weight": 1.0},
+            {"presence_weight": 1.0},
+        ):
             recipe = small_recipe("hemorrhage", loss=replace(plain, pseudo_from=0.0, **changes))
             trainer = _trainer(recipe, blood_folder, tmp_path)
             trainer.network.eval()
             trainer._teach = lambda pixels: torch.full((len(pixels), 1, 32, 32), 9.0)
             losses.append(float(trainer._loss(batch).detach()))
-        masks, once, thrice, pseudo = losses
+        masks, once, thrice, pseudo, presence = losses
         assert once > masks
         assert thrice - masks == pytest.approx(3 * (once - masks), rel=1e-4)
         assert pseudo > masks
+        assert presence > masks
 
     def test_the_teacher_is_the_average_and_gets_no_gradient(self, blood_folder: Path, tmp_path: Path) -> None:
         trainer = _trainer(small_recipe("hemorrhage"), blood_folder, tmp_path)
@@ -321,6 +329,21 @@ class TestSliceLabels:
         assert not taught.requires_grad
         assert not trainer.average.training
         torch.testing.assert_close(taught, trainer.average(pixels)[0].detach())
+
+
+def test_a_pretrained_encoder_is_where_training_begins(blood_folder: Path, tmp_path: Path) -> None:
+    """And nowhere else: the rest is the seed's, as without it."""
+    knowing, fresh = (
+        _trainer(
+            small_recipe("hemorrhage", pretrained=is_pretrained), blood_folder, tmp_path
+        ).network.module.state_dict()
+        for is_pretrained in (True, False)
+    )
+    network = EfficientUNet(EfficientUNetConfig(width=2))
+    load_imagenet(network)
+    expected = {f"unet.encoder.{name}": value for name, value in network.encoder.state_dict().items()}
+    for name, value in knowing.items():
+        torch.testing.assert_close(value, expected.get(name, fresh[name]))
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])

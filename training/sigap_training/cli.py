@@ -131,6 +131,10 @@ def _export(
     report: Annotated[
         list[Path] | None, typer.Option(help="A folder of `sigap-evaluate`, for the card; may be given again.")
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(help="A task's folder of another model repository: the file answers with the mean of both."),
+    ] = None,
 ) -> None:
     r"""Write a trained model into a model repository: `REPOSITORY/<task>/config.pbtxt`, `1/model.pt`, a model card.
 
@@ -147,6 +151,7 @@ def _export(
         options = ExportOptions(
             served_as=read_recipe(recipe) if recipe else None,
             reports=tuple(report or ()),
+            beside=beside,
             slices=_real_slices(checkpoint, data, cache),
         )
         folder = export_checkpoint(checkpoint, repository, options)

@@ -20,6 +20,7 @@ from sigap_training.model_folder import BadModel, ModelFolder
 from sigap_training.networks import WithFindings
 from sigap_training.recipe import Recipe
 from sigap_training.served import MaskOnly, ServedModel
+from sigap_training.together import Together
 from sigap_training.triton_config import config_text
 
 LARGEST_BYTES = 40_000_000
@@ -40,11 +41,13 @@ class ExportOptions:
     Attributes:
         served_as: whose contract, `mirrored` and card to take instead of the checkpoint's own.
         reports: of `sigap-evaluate`, for the model card. The file that they measured stays, as only the card is new.
+        beside: a task's folder of a model repository, whose model answers together with this one.
         slices: real ones, uint8 [N, K, H, W], to compare the trained and the exported model on, beside noise.
     """
 
     served_as: Recipe | None = None
     reports: tuple[Path, ...] = ()
+    beside: Path | None = None
     slices: Tensor | None = None
 
 
@@ -132,7 +135,8 @@ def write_model(
     `config.pbtxt` comes last, so that it never names a model that is not there yet.
     """
     contract = recipe.read_contract()
-    served = serve(recipe, network)
+    beside = None if options.beside is None else _beside(options.beside, recipe)
+    served = serve(recipe, network) if beside is None else Together(serve(recipe, network), beside.module)
     folder = repository / recipe.task
     model = _measured(folder, contract) if options.reports else freeze(served)
     check_agreement(served, model, probes(contract.context_slices, options.slices))
@@ -141,8 +145,8 @@ def write_model(
     sha256 = hashlib.sha256(model).hexdigest()
     facts = ModelFacts(
         task=recipe.task,
-        network=" ".join([recipe.network.name, *(f"{key} {value}" for key, value in recipe.network.options.items())]),
-        parameters=sum(weights.numel() for weights in network.parameters()),
+        network=_network_text(recipe, beside),
+        parameters=sum(weights.numel() for weights in network.parameters()) + (beside.parameter_count if beside else 0),
         size=recipe.size,
         sha256=sha256,
         made_by=made_by,
@@ -155,6 +159,28 @@ def write_model(
     _replace(folder / contract.model_card, card.encode())
     _replace(folder / "config.pbtxt", text.encode())
     return folder
+
+
+def _beside(folder: Path, recipe: Recipe) -> ModelFolder:
+    """A model that answers about the same labels, from the same slices."""
+    try:
+        found = ModelFolder.load(folder)
+    except BadModel as error:
+        raise ExportFailed(f"--beside: {error}") from error
+    theirs, ours = found.contract, recipe.read_contract()
+    for what, before, after in (
+        ("the labels", *([label.name for label in contract.labels] for contract in (theirs, ours))),
+        ("the window", *((contract.level_hu, contract.width_hu) for contract in (theirs, ours))),
+        ("the number of slices", theirs.context_slices, ours.context_slices),
+    ):
+        if before != after:
+            raise ExportFailed(f"--beside: of {folder} {what} is {before}, of the checkpoint {after}")
+    return found
+
+
+def _network_text(recipe: Recipe, beside: ModelFolder | None) -> str:
+    text = " ".join([recipe.network.name, *(f"{key} {value}" for key, value in recipe.network.options.items())])
+    return text if beside is None else f"{text}, together with the model of SHA-256 {beside.sha256}"
 
 
 def _not_measured(contract: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +225,7 @@ def probes(context_slices: int, real: Tensor | None) -> list[Tensor]:
     return noise if real is None else [*noise, real]
 
 
-def check_agreement(served: ServedModel, model: bytes, batches: Sequence[Tensor]) -> None:
+def check_agreement(served: nn.Module, model: bytes, batches: Sequence[Tensor]) -> None:
     """Compare the file with the eager module.
 
     Raises:

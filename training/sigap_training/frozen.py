@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
-from sigap_training.served import ServedModel
 
-
-def freeze(served: ServedModel) -> bytes:
+def freeze(served: nn.Module) -> bytes:
     """The TorchScript file: scripted, channels last, batch norms folded into convolutions. Nobody freezes it again."""
     with torchscript_is_deprecated():
         module: Any = served

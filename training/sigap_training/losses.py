@@ -76,6 +76,22 @@ def pseudo_loss(logits: Tensor, teacher: Tensor, *, sure: float = 0.75) -> Tenso
     return (losses * weights).sum() / weights.sum().clamp_min(1)
 
 
+def presence_loss(logits: Tensor, is_present: Tensor, *, part: float = 0.002) -> Tensor:
+    """Cross-entropy of each slice's most suspicious pixels: what is there must be called somewhere, else nowhere.
+
+    Both answers are needed: told of slices with blood alone, a network finds some in every slice.
+
+    Args:
+        logits: [N, C, H, W].
+        is_present: [N], whether the slice holds something somewhere.
+        part: how much of a slice, at least, it is taken to fill.
+    """
+    pixels = logits.flatten(1)
+    top = pixels.topk(max(1, round(part * pixels.shape[1])), dim=1).values
+    target = is_present[:, None].to(top.dtype).expand_as(top)
+    return F.binary_cross_entropy_with_logits(top, target)
+
+
 @dataclass(frozen=True)
 class Loss:
     """The loss of a recipe.
@@ -86,8 +102,9 @@ class Loss:
         fn_weight, fp_weight: of the focal Tversky loss, for missed and false pixels; together one.
         positive_weight: how many times a pixel of the label counts in cross-entropy: against rare classes.
         finding_weight: of the second head, for slices as a whole.
+        presence_weight: of finding anything at all, where a slice's yes or no is all that is known of it, or the no.
         pseudo_weight: of the moving average's own masks on slices that hold something but have no mask.
-        pseudo_from: share of the training after which they count.
+        pseudo_from: share of the training after which both count.
 
     Their bounds hold for what is read from a recipe.
     """
@@ -99,6 +116,7 @@ class Loss:
     fp_weight: Part | None = None
     positive_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     finding_weight: Weight = 0.0
+    presence_weight: Weight = 0.0
     pseudo_weight: Weight = 0.0
     pseudo_from: Annotated[float, Field(ge=0, le=1)] = 0.3
 

@@ -1,7 +1,7 @@
-"""The two networks: a residual U-Net with attention for the liver, an attention U-Net for blood.
+"""The papers' two networks: a residual U-Net with attention for the liver, an attention U-Net for blood.
 
 Both take `[N, K, H, W]` float slices (K neighbouring slices as channels) and return logits `[N, C, H, W]`.
-H and W must be multiples of the network's `stride`. `build_network` also knows every network of MONAI by name.
+H and W must be multiples of the network's `stride`. `named_networks` builds them, and those of MONAI, by name.
 
 Sources:
     Oktay et al. 2018, Attention U-Net (arXiv:1804.03999); Ronneberger et al. 2015, U-Net (arXiv:1505.04597);
@@ -10,16 +10,13 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import monai.networks.nets
 import torch
 from torch import Tensor, nn
 
-# What MONAI's classes raise for options they do not take.
-_REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+from sigap_training.efficient_unet import EfficientUNet
 
 
 @dataclass(frozen=True)
@@ -155,6 +152,7 @@ class AttentionUNet(nn.Module):
     def __init__(self, config: AttentionUNetConfig) -> None:
         super().__init__()
         w = config.width
+        self.deepest_channels = 16 * w
         self.pool = nn.MaxPool2d(2)
         self.down1 = DoubleConvolution(config.in_channels, w)
         self.down2 = DoubleConvolution(w, 2 * w)
@@ -201,59 +199,20 @@ class AttentionUNet(nn.Module):
 
 
 class WithFindings(nn.Module):
-    """An attention U-Net with a second head: a yes or no for the slice as a whole, from the deepest level.
+    """A U-Net of five levels with a second head: a yes or no for the slice as a whole, from the deepest level.
 
     Slices of which only a label is known teach the encoder what blood looks like. Returns logits `[N, C, H, W]` and
     findings `[N, F]`, logits too.
     """
 
-    stride: Final[int] = AttentionUNet.stride
-
-    def __init__(self, unet: AttentionUNet, findings: int, *, dropout: float = 0.2) -> None:
+    def __init__(self, unet: AttentionUNet | EfficientUNet, findings: int, *, dropout: float = 0.2) -> None:
         super().__init__()
         self.unet = unet
-        channels = unet.rise4.in_channels
-        self.findings = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels, findings))
+        self.stride = unet.stride
+        self.findings = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * unet.deepest_channels, findings))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         levels = self.unet.encode(x)
         deepest = levels[4]
-        summary = torch.cat([deepest.mean(dim=[2, 3]), deepest.amax(dim=[2, 3])], dim=1)  # [N, 32w]
+        summary = torch.cat([deepest.mean(dim=[2, 3]), deepest.amax(dim=[2, 3])], dim=1)  # twice its channels
         return self.unet.decode(levels), self.findings(summary)
-
-
-def build_network(
-    name: str, options: Mapping[str, Any], *, in_channels: int, out_channels: int, findings: int = 0
-) -> nn.Module:
-    """A network with fresh weights.
-
-    Args:
-        name: `attention_res_unet`, `attention_unet`, or a class of `monai.networks.nets`, e.g. `DynUNet`.
-        options: its own: `width` (and `attention`) of the papers' two, any argument of a MONAI class.
-        in_channels: neighbouring slices.
-        out_channels: labels.
-        findings: of a second head; `attention_unet` only.
-
-    Raises:
-        ValueError: no network is called so, it does not take these options, or it needs a package that is missing.
-    """
-    channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
-    if findings and name != "attention_unet":
-        raise ValueError(f"network {name}: only attention_unet has a second head for findings")
-    if name not in ("attention_res_unet", "attention_unet") and not hasattr(monai.networks.nets, name):
-        raise ValueError(f"network {name}: neither the papers' nor a class of monai.networks.nets is called so")
-    try:
-        if name == "attention_res_unet":
-            return AttentionResUNet(AttentionResUNetConfig(**channels, **options))
-        if name == "attention_unet":
-            unet = AttentionUNet(AttentionUNetConfig(**channels, **options))
-            return WithFindings(unet, findings) if findings else unet
-        network: object = getattr(monai.networks.nets, name)(spatial_dims=2, **channels, **options)
-    except ImportError as error:
-        missing = str(error).partition("\n")[0]  # MONAI adds a traceback
-        raise ValueError(f"network {name}: {missing}") from error
-    except _REFUSALS as error:
-        raise ValueError(f"network {name}: {error}") from error
-    if isinstance(network, nn.Module):
-        return network
-    raise ValueError(f"network {name}: it is no network")

@@ -18,7 +18,7 @@ from sigap.imaging.postprocess import check_steps
 from sigap_training.augmentation import Augmentation
 from sigap_training.losses import Loss
 from sigap_training.model_card import CardWords
-from sigap_training.networks import build_network
+from sigap_training.named_networks import build_network
 from sigap_training.painting import Painting
 from sigap_training.reasons import reasons
 from sigap_training.splits import SplitOptions
@@ -31,7 +31,7 @@ class BadRecipe(Exception):
 
 
 class NetworkChoice(BaseModel):
-    """Which network, and its options: see `networks.build_network`."""
+    """Which network, and its options: see `named_networks.build_network`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,6 +51,7 @@ class Recipe(BaseModel):
         multiclass: of COCO exports: one channel a category instead of their union.
         subtypes: what is known of whole slices beside the labels, by name; they teach a second head.
         network: which, and its options.
+        pretrained: begin with an encoder trained on photographs; `efficient_unet` only.
         start_from: a checkpoint of an earlier run whose weights this one begins with.
         size: the side of the network's square input, in pixels.
         cached_size: the side at which slices are kept; the network's input is sampled from it.
@@ -86,6 +87,7 @@ class Recipe(BaseModel):
     multiclass: bool = False
     subtypes: tuple[str, ...] = ()
     network: NetworkChoice
+    pretrained: bool = False
     start_from: Path | None = None
     size: int = Field(ge=1)
     cached_size: int = Field(ge=1)
@@ -144,6 +146,10 @@ class Recipe(BaseModel):
         labels = [label.name for label in contract.labels]
         if len(self.loss.kinds) != len(labels):
             raise ValueError(f"loss: {len(self.loss.kinds)} kinds for {len(labels)} labels")
+        if self.pretrained and self.network.name != "efficient_unet":
+            raise ValueError(f"pretrained: there are no weights for {self.network.name}, only for efficient_unet")
+        if self.pretrained and self.start_from is not None:
+            raise ValueError("pretrained: the weights of start_from would replace it; choose one of the two")
         self._try_network(contract)
         if any(share < 0 for share in self.shares.values()):
             raise ValueError("shares: none may be below 0")

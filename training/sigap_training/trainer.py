@@ -19,8 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sigap_training.balance import Balance
 from sigap_training.batches import Batch, BatchMaker
+from sigap_training.efficient_unet import load_imagenet
 from sigap_training.framing import crop
-from sigap_training.losses import finding_loss, pseudo_loss
+from sigap_training.losses import finding_loss, presence_loss, pseudo_loss
 from sigap_training.recipe import Recipe
 from sigap_training.served import normalise
 from sigap_training.slices import SliceSet
@@ -73,6 +74,8 @@ class Trainer:
         network: Any = recipe.build_network()
         if recipe.start_from is not None:
             _start(network, recipe.start_from)
+        elif recipe.pretrained:
+            load_imagenet(network)
         network = network.to(memory_format=torch.channels_last)
         optimiser = {"adamw": _adamw, "adam": _adam}[recipe.optimiser](network, recipe)
         self.average = AveragedModel(
@@ -177,12 +180,21 @@ class Trainer:
         loss = weights(logits.float(), batch.masks, batch.known)
         if findings is not None:
             loss = loss + weights.finding_weight * finding_loss(findings.float(), batch.findings)
-        is_pseudo = (batch.findings[:, 0] == 1) & ~batch.known[:, 0]
-        has_begun = self.epoch >= weights.pseudo_from * self.recipe.epochs
-        if weights.pseudo_weight > 0 and has_begun and bool(is_pseudo.any()):
-            teacher = self._teach(batch.pixels[is_pseudo])
-            loss = loss + weights.pseudo_weight * pseudo_loss(logits[is_pseudo].float(), teacher)
+        if self.epoch >= weights.pseudo_from * self.recipe.epochs:
+            loss = loss + self._loss_of_slices(batch, logits.float())
         return loss
+
+    def _loss_of_slices(self, batch: Batch, logits: Tensor) -> Tensor:
+        """What the mask learns from slices of which only a yes or no is known, and from those without anything."""
+        weights, total = self.recipe.loss, logits.sum() * 0
+        is_pseudo = (batch.findings[:, 0] == 1) & ~batch.known[:, 0]
+        told = is_pseudo | (batch.findings[:, 0] == 0)
+        if weights.presence_weight > 0 and bool(told.any()):
+            total = total + weights.presence_weight * presence_loss(logits[told], is_pseudo[told])
+        if weights.pseudo_weight > 0 and bool(is_pseudo.any()):
+            teacher = self._teach(batch.pixels[is_pseudo])
+            total = total + weights.pseudo_weight * pseudo_loss(logits[is_pseudo], teacher)
+        return total
 
     @torch.no_grad()
     def _teach(self, pixels: Tensor) -> Tensor:
