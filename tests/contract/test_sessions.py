@@ -208,3 +208,50 @@ def test_where_no_key_is_asked_for_there_is_nothing_to_log_in_to(tmp_path: Path,
         response = client.post("/session", json={"key": "any"})
         assert (response.status_code, response.headers.get("set-cookie")) == (204, None)
         assert client.get("/jobs", headers={"Authorization": "Bearer wrong"}).status_code == 200
+
+
+@pytest.mark.parametrize("auth", [None, "off"])
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_another_site_s_page_changes_nothing_without_keys_either(
+    tmp_path: Path, auth: Any, headers: dict[str, str]
+) -> None:
+    with serving(create_app(Settings(data=tmp_path, auth=auth), FakeEngine(), run=FakePipeline())) as client:
+        assert slug(client.delete("/jobs/1", headers=headers)) == (403, "cross-site")
+        assert client.get("/jobs", headers=headers).status_code == 200
+        assert client.delete("/jobs/1").status_code == 404
+
+
+HOSTS = [
+    ("localhost", 200),
+    ("LOCALHOST.:8000", 200),
+    ("sigap.localhost:8000", 200),
+    ("127.0.0.1:8000", 200),
+    ("[::1]:8000", 200),
+    ("192.0.2.7", 200),
+    ("radiology-pc:8000", 200),
+    ("evil.example", 401),
+    ("evil.example.:8000", 401),
+    ("127.0.0.1.evil.example", 401),
+    ("localhost.evil.example:8000", 401),
+]
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS)
+def test_without_a_key_only_this_machine_s_names_are_answered(tmp_path: Path, host: str, status: int) -> None:
+    with serving(create_app(Settings(data=tmp_path), FakeEngine(), run=FakePipeline())) as client:
+        assert client.get("/jobs", headers={"Host": host}).status_code == status
+        assert client.post("/session", json={"key": "any"}, headers={"Host": host}).status_code in (204, status)
+        assert client.get("/health/live", headers={"Host": host}).status_code == 200
+
+
+def test_with_keys_off_any_name_is_answered(tmp_path: Path) -> None:
+    with serving(create_app(Settings(data=tmp_path, auth="off"), FakeEngine(), run=FakePipeline())) as client:
+        assert client.get("/jobs", headers={"Host": "sigap.hospital.example"}).status_code == 200
+
+
+def test_beyond_loopback_nobody_is_let_in_without_a_key(tmp_path: Path) -> None:
+    app = create_app(Settings(data=tmp_path, host="0.0.0.0"), FakeEngine(), run=FakePipeline())
+    with serving(app) as client:
+        assert client.get("/jobs").status_code == 401
+        secret = KeyFile(tmp_path).add("ward")
+        assert client.get("/jobs", headers={"Authorization": f"Bearer {secret}"}).status_code == 200

@@ -175,7 +175,9 @@ class KeyFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        handle = os.open(self._folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # No link is followed: whoever the folder belongs to could else have root give them any file of the machine.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(self._folder / _LOCK_FILE, flags, 0o600)
         try:
             self._give_to_owner(handle)
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -19,17 +19,18 @@ class KeyRing:
 
     Args:
         folder: the data folder.
+        is_shut: without a file nobody has a key, even if there has never been one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_shut: bool = False) -> None:
         self._file = KeyFile(folder)
         self._lock = threading.Lock()
         self._stamp: _Stamp | None = None
-        self._keys: tuple[Key, ...] | None = None
+        self._keys: tuple[Key, ...] | None = () if is_shut else None
         self._fault: KeysUnavailable | None = None
 
     def keys(self) -> tuple[Key, ...] | None:
-        """All keys; None as long as there has never been one.
+        """All keys; None as long as there has never been one and there need be none.
 
         A file that was there and has gone leaves nobody a key, and opens nothing.
 

@@ -6,7 +6,9 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
@@ -47,14 +49,15 @@ class Admitted:
 class Admission:
     """Reads keys and sessions off requests.
 
-    Keys are asked for as soon as there has ever been one, or never with SIGAP_AUTH=off.
+    Keys are asked for as soon as there has ever been one, beyond loopback always, or never with SIGAP_AUTH=off. On
+    loopback without a key the service is for programs and browsers of this machine, not for requests for another name.
 
     Args:
         settings: read at the composition root.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._ring = None if settings.auth == "off" else KeyRing(settings.data)
+        self._ring = None if settings.auth == "off" else KeyRing(settings.data, is_shut=not settings.is_loopback)
 
     def asks_for_key(self) -> bool:
         """Whether keys are in force.
@@ -75,22 +78,27 @@ class Admission:
         client = self._client(request, method)
         return Admitted(client, lambda: self._check(client, request, method))
 
-    def log_in(self, secret: str) -> tuple[Client, str | None]:
+    def log_in(self, request: HTTPConnection, secret: str) -> tuple[Client, str | None]:
         """Begin a session; without a token where nothing asks for one.
 
         Raises:
             Unauthorized: it is no key of ours.
             KeysUnavailable: the keys cannot be read.
         """
-        if self._ring is None or not self.asks_for_key():
+        if self._ring is None or not self._asks(request):
             return ANYBODY, None
         key = self._ring.key_of(secret)
         if key is None:
             raise Unauthorized(kind="login")
         return key.client, session.begin(key, time.time())
 
+    def _asks(self, request: HTTPConnection) -> bool:
+        return self.asks_for_key() or not is_of_this_machine(request.headers.get("host"))
+
     def _client(self, request: HTTPConnection, method: str) -> Client:
-        if self._ring is None or not self.asks_for_key():
+        if self._ring is None or not self._asks(request):
+            if method not in _SAFE:
+                check_same_site(request)
             return ANYBODY
         if shown := request.headers.getlist("authorization"):
             # A wrong key is not made good by a cookie beside it, nor by a second one.
@@ -131,3 +139,24 @@ def check_same_site(request: HTTPConnection) -> None:
             "The request comes from another site's page. Send it from this server's own page, or with a key as "
             "`Authorization: Bearer KEY`."
         )
+
+
+def is_of_this_machine(host: str | None) -> bool:
+    """Whether a Host header is an address, `localhost`, or a name without a dot, which nobody on the internet can have.
+
+    A page from there may let its own name point to 127.0.0.1 (DNS rebinding): its scripts could read what only this
+    machine's user should. And a proxy on this machine would open to a network what was never locked.
+    """
+    try:
+        name = urlsplit(f"//{host or ''}").hostname or ""
+    except ValueError:
+        return False
+    return "." not in name or name.rstrip(".").rpartition(".")[2] == "localhost" or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

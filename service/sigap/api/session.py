@@ -64,7 +64,7 @@ async def log_in(request: Request) -> Response:
     if gateway.audit is not None:
         await run_in_threadpool(gateway.audit.check)
     try:
-        client, token = await run_in_threadpool(gateway.admission.log_in, secret)
+        client, token = await run_in_threadpool(gateway.admission.log_in, request, secret)
     except Unauthorized as error:
         gateway.metrics.count_denial(error.kind)
         raise

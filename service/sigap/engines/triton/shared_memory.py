@@ -163,7 +163,8 @@ class SharedSlots:
         try:
             await self._client.register_system_shared_memory(slot.name, f"/{slot.name}", size, client_timeout=_ASK_S)
         except BaseException:
-            slot.remove()
+            # Given up meanwhile, or the answer was lost: the server may have mapped it all the same.
+            self._abandon(slot)
             raise
         return slot
 
