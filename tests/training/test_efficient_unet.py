@@ -22,8 +22,8 @@ from sigap_training.efficient_unet import (
     views,
 )
 from sigap_training.named_networks import build_network
-from sigap_training.networks import WithFindings
 from sigap_training.recipe import BadRecipe, read_recipe
+from sigap_training.second_head import WithFindings
 
 TABBY_TO_EGYPTIAN = (281, 282, 285)  # ImageNet's classes of house cats
 
@@ -121,18 +121,6 @@ def _shapes() -> list[tuple[int, int]]:
     return list(zip((channels[0] + 4, *channels[1:]), (2, 4, 8, 16, 32), strict=True))
 
 
-def test_what_is_fixed_stays_as_it_is() -> None:
-    network = EfficientUNet(EfficientUNetConfig(width=4, fixed=2)).train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    network(torch.randn(2, 1, 64, 64)).square().sum().backward()
-    torch.optim.SGD(network.parameters(), lr=0.1).step()
-    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    kept = set(before) - changed
-    assert kept == {
-        name for name in before if name.startswith(("encoder.stem", "encoder.levels.0", "encoder.levels.1"))
-    }
-
-
 def test_it_takes_a_second_head() -> None:
     both = build_network("efficient_unet", {"width": 4}, in_channels=1, out_channels=1, findings=6)
     assert isinstance(both, WithFindings)
@@ -142,7 +130,7 @@ def test_it_takes_a_second_head() -> None:
 
 @pytest.mark.parametrize(
     ("options", "channels", "message"),
-    [({"width": 0}, 1, "width 0"), ({"fixed": 6}, 1, "fixed 6: .* 5 levels"), ({}, 3, "sees one slice, not 3")],
+    [({"width": 0}, 1, "width 0"), ({}, 3, "sees one slice, not 3")],
 )
 def test_what_it_cannot_be_is_named(options: dict[str, int], channels: int, message: str) -> None:
     with pytest.raises(ValueError, match=f"efficient_unet.*{message}"):

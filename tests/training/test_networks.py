@@ -17,8 +17,8 @@ from sigap_training.networks import (
     AttentionUNet,
     AttentionUNetConfig,
     ResidualBlock,
-    WithFindings,
 )
+from sigap_training.second_head import WithFindings
 
 MONAI = {
     "UNet": {"channels": [4, 8, 16, 32], "strides": [2, 2, 2], "num_res_units": 2, "norm": "BATCH"},

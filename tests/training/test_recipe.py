@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from sigap_training.networks import AttentionResUNet, AttentionUNet, WithFindings
+from sigap_training.networks import AttentionResUNet, AttentionUNet
 from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
+from sigap_training.second_head import WithFindings
 
 OWN = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 

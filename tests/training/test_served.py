@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sigap_training.framing import crop, find_frames
-from sigap_training.networks import AttentionUNet, AttentionUNetConfig, WithFindings
+from sigap_training.networks import AttentionUNet, AttentionUNetConfig
+from sigap_training.second_head import WithFindings
 from sigap_training.served import MaskOnly, ServedModel, normalise
 
 

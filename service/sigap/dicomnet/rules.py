@@ -7,17 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
-
 from sigap.core.errors import SigapError
 from sigap.core.study import InputFile, Limits
 from sigap.dicomnet.configuration import Conditions, Rule
 from sigap.dicomnet.spool import Undecided
 from sigap.imaging.dicom.frames import Frame
 from sigap.imaging.dicom.quiet import quiet
-from sigap.imaging.dicom.reading import read_frames
+from sigap.imaging.dicom.reading import read_frames, read_uids
 from sigap.imaging.dicom.series import Series, SeriesKind, group_series
-from sigap.imaging.dicom.source import open_source
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,10 @@ def files_of(series: Sequence[Series], uid: str, files: Mapping[str, Path], limi
 
 def _said_by(path: Path, limits: Limits) -> tuple[str | None, str | None]:
     """Series and SOP Instance UID of a file that cannot be read as an image; None, None where it does not say."""
-    tags = ["SeriesInstanceUID", "SOPInstanceUID"]
     try:
-        stream, _ = open_source(path, limits)
-        with stream, quiet():
-            head = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags)
-        return str(head.SeriesInstanceUID), str(head.SOPInstanceUID)
-    except Exception:  # noqa: BLE001 - pydicom raises whatever it meets in broken bytes
+        with quiet():
+            return read_uids(path, limits)
+    except SigapError:
         return None, None
 
 

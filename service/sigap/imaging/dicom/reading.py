@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import pydicom
@@ -38,6 +39,26 @@ def read_frames(
         stream, is_inflated = open_source(file.path, limits)
         with stream:
             return _read(file, stream, ExplicitVRLittleEndian if is_inflated else None, limits, check)
+    except (SigapError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises whatever it meets in broken bytes
+        raise _broken_off() from error
+
+
+def read_uids(path: Path, limits: Limits) -> tuple[str, str]:
+    """Series and SOP Instance UID of a file, whatever else of it is damaged.
+
+    Raises:
+        TooLarge: a deflated file unpacks to more than the limits allow.
+        UnreadableInput: it does not say them.
+    """
+    try:
+        stream, _ = open_source(path, limits)
+        with stream:
+            uids = pydicom.dcmread(
+                stream, stop_before_pixels=True, force=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
+            )
+        return str(uids.SeriesInstanceUID), str(uids.SOPInstanceUID)
     except (SigapError, MemoryError):
         raise
     except Exception as error:  # pydicom raises whatever it meets in broken bytes
