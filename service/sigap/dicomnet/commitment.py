@@ -54,6 +54,8 @@ def commit(peer: Peer, wanted: Commitment, paths: Sequence[Path], check: Callabl
         if status.Status != 0:
             raise PacsRefused(f"The PACS does not commit to what it has stored (status {status.Status:04X}).")
         report.wait(wanted.timeout_s, check)
+    # Only now: an association that is aborted could end before the peer has the answer to its report.
+    report.judge()
 
 
 class _Report:
@@ -84,6 +86,8 @@ class _Report:
             raise PacsUnavailable(
                 "The PACS has not said in time whether it keeps the results.", slug="pacs-uncommitted"
             )
+
+    def judge(self) -> None:
         if not self._is_good:
             raise PacsRefused(f"The PACS does not commit to {self._failed} of the objects that it was sent.")
 
