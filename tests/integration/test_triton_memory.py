@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -121,6 +124,32 @@ def test_a_slot_that_a_given_up_call_may_still_write_to_is_not_used_again(triton
         wait_until(lambda: servers(engine)[0].in_flight == 0)
         assert np.array_equal(engine.infer(model, SLICES), ANSWER)
         assert slots(engine).is_on
+
+
+def test_a_call_that_is_given_up_while_the_server_maps_its_place_leaves_none_there(
+    triton: House, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with triton.engine() as engine:
+        client, is_mapped = slots(engine)._client, threading.Event()
+        register = client.register_system_shared_memory
+
+        async def map_and_stay_silent(*args: Any, **more: Any) -> None:
+            await register(*args, **more)
+            is_mapped.set()
+            await asyncio.sleep(3600)
+
+        def check() -> None:
+            if is_mapped.is_set():
+                raise KeyError("cancelled")
+
+        monkeypatch.setattr(client, "register_system_shared_memory", map_and_stay_silent)
+        before = set(known_to(triton))
+        with pytest.raises(KeyError, match="cancelled"):
+            list(engine.infer_all(engine.model(slow), [np.tile(SLICES, (1, 1, 20, 20))], check=check))
+        assert set(known_to(triton)) > before
+        monkeypatch.setattr(memory_module, "_ABANDONED_S", 0.2)
+        monkeypatch.setattr(servers_module, "_LOOK_EVERY_S", 0.1)
+        wait_until(lambda: set(known_to(triton)) <= before)
 
 
 def test_what_is_not_used_for_a_while_is_given_back(triton: House, slow: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ import sigap
 from conftest import ROOT
 from fakes import FakeEngine
 from serving import serving
+from sigap.access.keys import KeyFile, digest
 from sigap.api.app import create_app
 from sigap.dicomnet.configuration import read_pacs
 from sigap.settings import Settings, variable
@@ -198,6 +199,17 @@ def test_only_metrics_that_exist_are_asked_for(expressions: Any, tmp_path: Path)
     assert {name for name in asked if name.startswith("nv_")} <= TRITON_METRICS | GPU_METRICS
 
 
+def test_what_alerts_at_the_first_event_is_there_before_it(tmp_path: Path) -> None:
+    """A series that begins with its first event has risen from nowhere: Prometheus would see no change."""
+    with serving(create_app(Settings(data=tmp_path), FakeEngine())) as client:
+        page = client.get("/metrics").raise_for_status().text
+    found = [re.search(r'(sigap_\w+)\{(\w+="\w+")\}.* > 0$', expression) for expression in alert_expressions()]
+    watched = [match.groups() for match in found if match]
+    assert len(watched) == 2
+    for name, label in watched:
+        assert re.search(rf"^{name}\{{.*{label}.*\}} 0\.0$", page, re.MULTILINE)
+
+
 def test_prometheus_reads_its_key_from_a_file_and_finds_replicas_by_name() -> None:
     jobs = yaml.safe_load((DOCKER / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
     assert {job["job_name"]: job["dns_sd_configs"][0]["names"] for job in jobs} == {
@@ -217,6 +229,44 @@ def test_manifests_are_what_kubernetes_takes(path: Path) -> None:
 def test_all_manifests_are_listed() -> None:
     listed = yaml.safe_load((DOCKER / "kubernetes" / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
     assert sorted(listed) == [path.name for path in MANIFESTS]
+
+
+def gateway_pod() -> dict[str, Any]:
+    documents = yaml.safe_load_all((DOCKER / "kubernetes" / "gateway.yaml").read_text(encoding="utf-8"))
+    return dict(
+        next(document for document in documents if document["kind"] == "Deployment")["spec"]["template"]["spec"]
+    )
+
+
+def test_a_gateway_in_kubernetes_can_be_reached_while_triton_is_away() -> None:
+    (container,) = gateway_pod()["containers"]
+    assert container["startupProbe"]["httpGet"]["path"] == "/health/ready"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health/live"
+
+
+def test_pods_that_start_at_once_or_are_killed_make_the_first_keys_once(tmp_path: Path) -> None:
+    (first_key,) = gateway_pod()["initContainers"]
+    command = [*first_key["command"], first_key["args"][0].replace("/data", str(tmp_path))]
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "SIGAP_DATA": str(tmp_path), "HOME": str(tmp_path)}
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    # Of a pod that was killed before its key was made, or after.
+    (tmp_path / "admin.key").touch()
+    KeyFile(tmp_path).add("prometheus")
+    pods = [start(), start()]
+    assert [pod.wait(60) for pod in pods] == [0, 0]
+    written = {name: (tmp_path / f"{name}.key").read_text().strip() for name in ("admin", "prometheus")}
+    keys = {key.name: key for key in KeyFile(tmp_path).read() or ()}
+    assert {name: key.is_of(digest(written[name])) for name, key in keys.items()} == {"admin": True, "prometheus": True}
+    assert (keys["admin"].is_admin, keys["prometheus"].is_admin) == (True, False)
+    # Whoever has taken the first key away does not find another one.
+    (tmp_path / "admin.key").unlink()
+    assert start().wait(60) == 0
+    assert not (tmp_path / "admin.key").exists()
+    assert KeyFile(tmp_path).read() == tuple(sorted(keys.values(), key=lambda key: key.name))
 
 
 def test_a_wheel_has_everything_that_the_packages_have(tmp_path: Path) -> None:

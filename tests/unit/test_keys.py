@@ -66,6 +66,22 @@ def test_what_root_writes_is_the_folder_s_owner_s(file: KeyFile, monkeypatch: py
     assert given == [(owner.st_uid, owner.st_gid)] * 2
 
 
+def test_the_folder_s_owner_gets_no_other_file_by_a_link(
+    file: KeyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root adds a key, and whoever the service runs as has laid a link where the lock should be."""
+    given: list[int] = []
+    shadow = tmp_path / "shadow"
+    shadow.write_text("root's")
+    file.path.parent.mkdir()
+    (file.path.parent / "keys.lock").symlink_to(shadow)
+    monkeypatch.setattr(keys.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(keys.os, "fchown", lambda handle, *_: given.append(os.fstat(handle).st_ino))
+    with pytest.raises(KeysUnavailable, match="cannot be changed"):
+        file.add("ward")
+    assert shadow.stat().st_ino not in given
+
+
 def test_there_may_never_have_been_a_key(file: KeyFile) -> None:
     assert file.read() is None
     assert not file.path.parent.exists()
@@ -190,6 +206,13 @@ def test_a_file_that_goes_away_opens_nothing(file: KeyFile) -> None:
     file.path.unlink()
     assert ring.keys() == ()
     assert ring.key_of(secret) is None
+
+
+def test_where_there_must_be_keys_a_file_that_never_was_opens_nothing(file: KeyFile) -> None:
+    ring = KeyRing(file.path.parent, is_shut=True)
+    assert ring.keys() == ()
+    secret = file.add("ward")
+    assert ring.key_of(secret) is not None
 
 
 def test_a_file_that_breaks_closes_and_one_that_is_mended_opens_again(file: KeyFile) -> None:
