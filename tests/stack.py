@@ -105,9 +105,10 @@ def stack_from_nothing(folder: Path) -> Iterator[Stack]:
         folder: gets the first key and the proxy's certificate, as an administrator would fetch them.
     """
     port = free_port()
-    ports = {"SIGAP_BIND": "127.0.0.1", "SIGAP_HTTPS_PORT": str(port), "SIGAP_HTTP_PORT": str(free_port())}
+    ports = {"SIGAP_BIND": "127.0.0.1", "SIGAP_HTTPS_PORT": str(port)}
+    ports |= {name: str(free_port()) for name in ("SIGAP_HTTP_PORT", "SIGAP_DICOM_PORT")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIGAP_")}
-    environment |= {"COMPOSE_PROFILES": "metrics", **ports}
+    environment |= {"COMPOSE_PROFILES": "metrics,listen", **ports}
     starting = Stack(compose_command(), f"sigap-test-{os.getpid()}", environment, Address(f"https://localhost:{port}"))
     try:
         starting.run("up", "--detach", "--build", patience_s=BUILD_PATIENCE_S)

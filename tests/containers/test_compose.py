@@ -17,8 +17,10 @@ import httpx
 import numpy as np
 import pytest
 
+import dcmtk
 from conftest import ROOT
 from deployed import end_of
+from phantoms.dicom import write_series
 from phantoms.nifti import gzipped, nifti_bytes
 from phantoms.patients import Patient, bleeding_head
 from stack import Stack
@@ -89,6 +91,17 @@ def test_the_gateway_is_shut_in(stack: Stack, command: list[str], is_done: bool)
 def test_what_stands_behind_the_gateway_has_no_way_out(stack: Stack, service: str) -> None:
     ended = stack.inside(service, "grep", "-cP", r"^\S+\t00000000\t", "/proc/net/route")
     assert ended.stdout.strip() == "0", ended.stderr
+
+
+def test_the_proxy_answers_to_its_own_name_and_says_so_to_others(client: httpx.Client) -> None:
+    answer = client.get("/health/live", headers={"Host": "another.example"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (421, "application/problem+json")
+    assert answer.json()["type"] == "urn:sigap:problem:wrong-name"
+
+
+def test_plain_http_leads_to_the_port_that_tls_was_published_on(stack: Stack, client: httpx.Client) -> None:
+    answer = httpx.get(f"http://localhost:{stack.environment['SIGAP_HTTP_PORT']}/jobs?limit=1", trust_env=False)
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"{stack.address.url}/jobs?limit=1")
 
 
 def test_an_upload_streams_through_the_proxy(stack: Stack, client: httpx.Client) -> None:
@@ -197,34 +210,64 @@ def test_dashboards_ask_triton_for_what_it_has(stack: Stack) -> None:
     assert asked <= set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
 
 
+def undecided(stack: Stack) -> list[str]:
+    """Studies that the receiver keeps for a person."""
+    asked = stack.inside("listen", "sigap", "pacs", "received", "--json")
+    return [study["id"] for study in json.loads(asked.stdout)["studies"]] if asked.returncode == 0 else []
+
+
+def wait_until_undecided(stack: Stack) -> list[str]:
+    give_up = time.monotonic() + PATIENCE_S
+    while not (found := undecided(stack)):
+        assert time.monotonic() < give_up, stack.logs()
+        time.sleep(1)
+    return found
+
+
+def send(stack: Stack, folder: Path) -> None:
+    """By C-STORE, a series that no rule of docker/pacs/pacs.toml fits."""
+    paths = write_series(folder, np.zeros((3, 32, 32), np.int16), tags={"BodyPartExamined": "KNEE"})
+    port = stack.environment["SIGAP_DICOM_PORT"]
+    sent = dcmtk.run("storescu", "-aec", "SIGAP", "127.0.0.1", port, *paths)
+    assert sent.returncode == 0, sent.stdout + stack.logs()
+
+
 def test_a_backup_brings_everything_back(stack: Stack, client: httpx.Client, tmp_path: Path) -> None:
     """docs/deployment.md, backup and restore."""
     study = long_study(900)
-    files, authority, dump = (tmp_path / name for name in ("files.tar", "authority.tar", "sigap.sql"))
+    names = ("files.tar", "authority.tar", "received.tar", "sigap.sql")
+    files, authority, received, dump = (tmp_path / name for name in names)
+    send(stack, tmp_path / "study")
+    waiting = wait_until_undecided(stack)
     accepted = client.post("/segment/hemorrhage", files={"files": ("a", study)}, headers={"Prefer": "respond-async"})
     job_id = accepted.raise_for_status().json()["id"]
     end_of(client, job_id, PATIENCE_S)
     before = client.get(f"/jobs/{job_id}/result").raise_for_status().json()
 
-    stack.run("stop", "gateway")
+    stack.run("stop", "gateway", "listen")
     stack.pipe("exec", "-T", "postgres", "pg_dump", "-U", "sigap", "--clean", "--if-exists", "sigap", target=dump)
     inside = ("run", "--rm", "--no-deps", "-T", "init")
     stack.pipe(*inside, "sh", "-c", "cd / && tar -cf - data audit secrets/*", target=files)
     stack.pipe("exec", "-T", "proxy", "tar", "-C", "/", "-cf", "-", "data/caddy", target=authority)
+    receiver = ("run", "--rm", "--no-deps", "-T", "listen")
+    stack.pipe(*receiver, "tar", "-C", "/", "-cf", "-", "data", target=received)
     stack.forget()
     stack.pipe(*inside, "tar", "-C", "/", "-xf", "-", source=files)
     stack.pipe("run", "--rm", "--no-deps", "-T", "proxy", "tar", "-C", "/", "-xf", "-", source=authority)
+    stack.pipe(*receiver, "tar", "-C", "/", "-xf", "-", source=received)
     stack.run("up", "--detach", "postgres")
     give_up = time.monotonic() + PATIENCE_S
     while stack.inside("postgres", "pg_isready", "-U", "sigap", "-d", "sigap").returncode:
         assert time.monotonic() < give_up, "PostgreSQL does not start"
         time.sleep(1)
-    stack.pipe("exec", "-T", "postgres", "psql", "--quiet", "-U", "sigap", "sigap", source=dump)
+    restore = ("psql", "--quiet", "-1", "-v", "ON_ERROR_STOP=1", "-U", "sigap", "sigap")
+    stack.pipe("exec", "-T", "postgres", *restore, source=dump)
     stack.run("up", "--detach")
     # With the key and the certificate's authority of before.
     stack.wait_until_ready()
     with stack.address.client() as again:
         assert again.get(f"/jobs/{job_id}/result").raise_for_status().json() == before
+    assert wait_until_undecided(stack) == waiting
 
 
 def test_three_gateways_share_the_work_and_prometheus_finds_them(stack: Stack) -> None:
