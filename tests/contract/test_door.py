@@ -18,7 +18,6 @@ from fakes import FakeEngine, FakePipeline
 from phantoms.nifti import nifti_bytes
 from serving import forget_all, serving, wait_until
 from sigap.access.keys import KeyFile
-from sigap.api.admission import is_of_this_machine
 from sigap.api.app import create_app
 from sigap.settings import Settings
 
@@ -120,63 +119,6 @@ def test_what_the_contract_does_not_open_is_closed(locked: Locked, method: str, 
 def test_what_is_not_there_is_closed_too(locked: Locked, line: str) -> None:
     method, path = line.split()
     assert locked.client.request(method, path).status_code == 401
-
-
-@pytest.fixture(scope="module")
-def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A gateway on loopback without any key, as `make run` starts it."""
-    app = create_app(Settings(data=tmp_path_factory.mktemp("keyless")), FakeEngine(), run=FakePipeline())
-    with serving(app) as client:
-        yield client
-
-
-def test_beyond_loopback_keys_that_went_away_before_the_first_request_open_nothing(tmp_path: Path) -> None:
-    """It has started with keys, or it would not have; the file was put aside before anybody came."""
-    app = create_app(Settings(data=tmp_path, host="0.0.0.0"), FakeEngine(), run=FakePipeline())
-    with serving(app) as client:
-        assert client.get("/jobs").status_code == 401
-        assert client.post("/session", json={"key": "any"}).status_code == 401
-        secret = KeyFile(tmp_path).add("ward")
-        assert client.get("/jobs", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example"]
-)
-def test_without_a_key_nobody_is_let_in_under_a_name_from_elsewhere(keyless: httpx.Client, host: str) -> None:
-    headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
-    for method, path in (
-        ("GET", "/jobs"),
-        ("GET", f"/jobs/{NOBODY}/image"),
-        ("POST", "/segment/toy"),
-        ("GET", "/metrics"),
-    ):
-        assert keyless.request(method, path, headers=headers).status_code == 401
-    assert keyless.post("/session", json={"key": "any"}, headers=headers).status_code == 401
-    assert keyless.get("/health/live", headers=headers).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("host", "is_ours"),
-    [
-        *((name, True) for name in ("localhost", "LOCALHOST:8000", "localhost.", "sigap.localhost:80", "gateway")),
-        *((name, True) for name in ("127.0.0.1:8000", "192.0.2.7", "[::1]:8000", "[::ffff:127.0.0.1]", "", None)),
-        *(
-            (name, False)
-            for name in ("ct.hospital.example", "localhost.example", "1.2.3", "notlocalhost.", "[::1", "a.b@c.d")
-        ),
-    ],
-)
-def test_whose_name_it_is(host: str | None, is_ours: bool) -> None:
-    assert is_of_this_machine(host) == is_ours
-
-
-def test_without_a_key_another_site_s_page_changes_nothing(keyless: httpx.Client) -> None:
-    for method, path in (("POST", "/segment/toy"), ("DELETE", f"/jobs/{NOBODY}")):
-        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
-            response = keyless.request(method, path, headers=headers)
-            assert (response.status_code, problem(response)[1]["type"]) == (403, "urn:sigap:problem:cross-site")
-    assert keyless.post("/segment/toy", files=STUDY, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 
 WRONG: dict[str, list[tuple[str, str]]] = {
