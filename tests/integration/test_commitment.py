@@ -70,24 +70,29 @@ def test_a_peer_that_refuses_the_request_has_refused(paths: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failed", "event_type", "after_s"),
-    [(0, 1, 0.1), (1, 2, 0.1), pytest.param(0, 1, 2.0, id="after a longer silence than the peer may else keep")],
+    ("failed", "forgotten", "event_type", "after_s"),
+    [
+        (0, 0, 1, 0.1),
+        (1, 0, 2, 0.1),
+        pytest.param(0, 1, 1, 0.1, id="of the second instance not a word"),
+        pytest.param(0, 0, 1, 2.0, id="after a longer silence than the peer may else keep"),
+    ],
 )
 def test_a_report_on_the_same_association_is_heard(
-    paths: list[Path], failed: int, event_type: int, after_s: float
+    paths: list[Path], failed: int, forgotten: int, event_type: int, after_s: float
 ) -> None:
     def answer(event: evt.Event) -> tuple[int, Dataset | None]:
         said = Dataset()
         said.TransactionUID = event.action_information.TransactionUID
         references = list(event.action_information.ReferencedSOPSequence)
-        said.ReferencedSOPSequence, said.FailedSOPSequence = references[failed:], references[:failed]
+        said.ReferencedSOPSequence, said.FailedSOPSequence = references[failed + forgotten :], references[:failed]
         where = (StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
         threading.Timer(after_s, event.assoc.send_n_event_report, (said, event_type, *where)).start()
         return 0x0000, None
 
     with peer_that(answer) as hasty:
         peer = hasty.model_copy(update={"timeout_s": 1, "commitment": Commitment(timeout_s=10)})
-        if failed:
+        if failed or forgotten:
             with pytest.raises(PacsRefused, match="does not commit to 1"):
                 destinations.send(peer, paths)
         else:

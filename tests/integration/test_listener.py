@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,7 +35,7 @@ from phantoms.dicom import (
 from serving import wait_until
 from sigap.core.errors import PacsUnavailable, SigapError
 from sigap.core.study import Limits
-from sigap.dicomnet import dimse, sorter, spool
+from sigap.dicomnet import dimse, receiver, sorter, spool
 from sigap.dicomnet.configuration import Conditions, Listener, ListenerTls, Pacs, Peer, PeerTls, Rule
 from sigap.dicomnet.handover import GatewayAway, GatewayRefused
 from sigap.dicomnet.listener import Listening
@@ -337,6 +338,19 @@ def test_what_was_handed_over_goes_when_its_time_is_over_and_what_waits_for_a_pe
         wait_until(lambda: any(study.state().needs_person for study in here.listening.spool.studies()))
         here.listening.sorter.look()
         assert len(here.kept()) == 2
+
+
+def test_a_client_that_is_silent_before_tls_keeps_no_other_waiting(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "_HANDSHAKE_S", 30.0)
+    ours = certificates.certificate("server")
+    tls = ListenerTls(certificate_file=ours, key_file=certificates.key("server"))
+    with (
+        reception(tmp_path / "received", tls=tls) as here,
+        socket.create_connection((here.peer.host, here.peer.port)),
+    ):
+        dimse.echo(here.peer.model_copy(update={"tls": PeerTls(ca_file=ours), "timeout_s": 10}))
 
 
 def test_tls_with_certificates_on_both_sides(tmp_path: Path, certificates: Certificates) -> None:

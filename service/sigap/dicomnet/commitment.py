@@ -18,7 +18,7 @@ from sigap.dicomnet.configuration import Commitment, Peer
 from sigap.dicomnet.dimse import association, instance_identity
 
 # PS3.4 table J.3-1 and PS3.6 A.1.
-_REQUEST, _ALL_COMMITTED = 1, 1
+_REQUEST = 1
 _INSTANCE = UID("1.2.840.10008.1.20.1.1")
 _SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 _LOOK_AGAIN_S = 0.2
@@ -39,7 +39,7 @@ def commit(peer: Peer, wanted: Commitment, paths: Sequence[Path], check: Callabl
         PacsUnavailable: there is no report in time, or the peer cannot be asked.
         PacsRefused: it does not answer for all of them, or knows no storage commitment.
     """
-    report = _Report(generate_uid(prefix=None))
+    report = _Report(generate_uid(prefix=None), [instance_identity(path) for path in paths])
     contexts, handlers = [(StorageCommitmentPushModel, _SYNTAXES)], [(evt.EVT_N_EVENT_REPORT, report.take)]
     # While it waits for the report nobody says a word.
     silence_s = peer.timeout_s + wanted.timeout_s
@@ -47,8 +47,7 @@ def commit(peer: Peer, wanted: Commitment, paths: Sequence[Path], check: Callabl
         _listening(peer, wanted, report),
         association(peer, contexts, handlers, silence_s=silence_s) as opened,
     ):
-        asked = _request(report.transaction, paths)
-        status, _ = opened.send_n_action(asked, _REQUEST, StorageCommitmentPushModel, _INSTANCE)
+        status, _ = opened.send_n_action(report.asked(), _REQUEST, StorageCommitmentPushModel, _INSTANCE)
         if "Status" not in status:
             raise PacsUnavailable("The PACS ended the association in the middle.", slug="pacs-incomplete")
         if status.Status != 0:
@@ -59,21 +58,35 @@ def commit(peer: Peer, wanted: Commitment, paths: Sequence[Path], check: Callabl
 
 
 class _Report:
-    """What a peer says of one transaction."""
+    """What a peer says of one transaction.
 
-    def __init__(self, transaction: str) -> None:
-        self.transaction = transaction
+    Args:
+        transaction: its UID.
+        instances: SOP class and SOP instance UID of what it is about.
+    """
+
+    def __init__(self, transaction: str, instances: Sequence[tuple[str, str]]) -> None:
+        self._transaction = transaction
+        self._instances = instances
         self._has_come = threading.Event()
-        self._failed = 0
-        self._is_good = False
+        self._committed: set[str] = set()
+
+    def asked(self) -> Dataset:
+        """The action information of PS3.4 table J.3-2."""
+        asked = Dataset()
+        asked.TransactionUID = self._transaction
+        asked.ReferencedSOPSequence = [Dataset() for _ in self._instances]
+        for entry, identity in zip(asked.ReferencedSOPSequence, self._instances, strict=True):
+            entry.ReferencedSOPClassUID, entry.ReferencedSOPInstanceUID = identity
+        return asked
 
     def take(self, event: evt.Event) -> tuple[int, Dataset | None]:
         """An N-EVENT-REPORT, on whichever association; another transaction's is not ours."""
         said = event.event_information
-        if str(said.get("TransactionUID", "")) != self.transaction:
+        if str(said.get("TransactionUID", "")) != self._transaction:
             return 0x0110, None
-        self._failed = len(said.get("FailedSOPSequence", ()))
-        self._is_good = event.event_type == _ALL_COMMITTED and not self._failed
+        # Whatever the report calls itself: kept is what it names as kept, and not as failed too.
+        self._committed = _instances_in(said, "ReferencedSOPSequence") - _instances_in(said, "FailedSOPSequence")
         self._has_come.set()
         return 0x0000, None
 
@@ -88,8 +101,13 @@ class _Report:
             )
 
     def judge(self) -> None:
-        if not self._is_good:
-            raise PacsRefused(f"The PACS does not commit to {self._failed} of the objects that it was sent.")
+        missing = [uid for _, uid in self._instances if uid not in self._committed]
+        if missing:
+            raise PacsRefused(f"The PACS does not commit to {len(missing)} of the objects that it was sent.")
+
+
+def _instances_in(said: Dataset, sequence: str) -> set[str]:
+    return {str(entry.get("ReferencedSOPInstanceUID", "")) for entry in said.get(sequence) or ()}
 
 
 @contextmanager
@@ -115,15 +133,3 @@ def _listening(peer: Peer, wanted: Commitment, report: _Report) -> Iterator[None
         yield
     finally:
         server.shutdown()
-
-
-def _request(transaction: str, paths: Sequence[Path]) -> Dataset:
-    asked = Dataset()
-    asked.TransactionUID = transaction
-    references = []
-    for path in paths:
-        entry = Dataset()
-        entry.ReferencedSOPClassUID, entry.ReferencedSOPInstanceUID = instance_identity(path)
-        references.append(entry)
-    asked.ReferencedSOPSequence = references
-    return asked

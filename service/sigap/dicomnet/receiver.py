@@ -194,10 +194,7 @@ class _Server(ThreadedAssociationServer):
                 _logger.warning("connection from an address that is not allowed")
                 raise PermissionError
             if self.ssl_context is not None:
-                # A client that says nothing must not keep the others waiting for ever.
-                connection.settimeout(_HANDSHAKE_S)
-                connection = self.ssl_context.wrap_socket(connection, server_side=True)
-                connection.settimeout(None)
+                connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         except OSError:
             connection.close()
             raise
@@ -208,6 +205,14 @@ class _Server(ThreadedAssociationServer):
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self.networks)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the connection's own thread: a client that is silent in the handshake keeps no other waiting."""
+        if isinstance(request, ssl.SSLSocket):
+            request.settimeout(_HANDSHAKE_S)
+            request.do_handshake()
+            request.settimeout(None)
+        super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
         """Socketserver would print a traceback and the address."""
