@@ -99,6 +99,13 @@ def test_colour_becomes_luminance_and_transparency_lies_on_black(read: Read) -> 
     assert not read(encoded(_with_alpha(0), "PNG")).volume.voxels.any()
 
 
+@pytest.mark.parametrize("mode", [np.uint8, np.uint16])
+def test_a_shade_that_is_transparent_lies_on_black(read: Read, mode: type[np.unsignedinteger[Any]]) -> None:
+    shade, factor = int(SHADES[3, 4]), 257 if mode is np.uint16 else 1
+    content = encoded(SHADES.astype(mode) * factor, "PNG", transparency=shade * factor)
+    np.testing.assert_array_equal(read(content).volume.voxels[0], np.where(shade == SHADES, 0, SHADES))
+
+
 def test_a_camera_turned_on_its_side_turns_nothing(read: Read) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -147,6 +154,7 @@ BAD: dict[str, tuple[bytes, type[InputError], str]] = {
     ),
     "no pixels": (png_that_claims(0, 5), UnreadableInput, "truncated"),
     "fewer pixels than promised": (png_that_claims(200, 200), UnreadableInput, "truncated"),
+    "four whole rows of nine": (png_that_claims(24, 9), UnreadableInput, "truncated"),
     "signature only": (SIGNATURE, UnreadableInput, "truncated"),
     "no pixel chunk": (SIGNATURE + chunk(b"IEND", b""), UnreadableInput, "truncated"),
     "a wrong checksum": (SAME["grey"].replace(b"IDAT", b"IDAS"), UnreadableInput, "damaged"),

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
-from sigap.core.errors import BadParameter, TooLarge, UnreadableInput
+from sigap.core.errors import BadParameter, UnreadableInput
 from sigap.core.grid import Grid
 from sigap.core.study import LARGEST_MM, DecodeOptions, Ignored, Kind, Limits, Origin, Study, Volume
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
+from sigap.imaging.png import check_png, check_size
 
-_PNG_SIGNATURE_BYTES = 8
 _FOREIGN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises of damaged files."""
 
@@ -33,9 +33,9 @@ def read(
         UnreadableInput: cut off, damaged, or animated.
         TooLarge: more pixels than `limits` allow; known from its header.
     """
-    if kind == "png":
-        _check_png(path, limits)
     try:
+        if kind == "png":
+            check_png(path, limits)
         pixels = _pixels(path, kind, limits)
     except _FOREIGN as error:
         raise UnreadableInput(
@@ -72,49 +72,25 @@ def _pixels(path: Path, kind: Kind, limits: Limits) -> NDArray[np.uint8]:
     # By their own names: Image.open would warn or fail at a number of pixels that is Pillow's, not ours.
     plugin = PngImagePlugin.PngImageFile if kind == "png" else JpegImagePlugin.JpegImageFile
     with path.open("rb") as file, plugin(file) as picture:
-        _check_size(picture.width, picture.height, limits)
+        check_size(picture.width, picture.height, limits)
         if picture.mode.startswith("I"):
-            return (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+            return _of_16_bits(picture)
         if picture.has_transparency_data:
             return _on_black(picture.convert("RGBA"))
         # By way of RGB, which knows palettes and CMYK.
         return np.array(picture.convert("L") if picture.mode in ("1", "L") else picture.convert("RGB").convert("L"))
 
 
-def _check_size(columns: int, rows: int, limits: Limits) -> None:
-    if columns * rows > limits.plane_pixels:
-        raise TooLarge(
-            f"The picture has {columns:,} x {rows:,} pixels; at most {limits.plane_pixels:,} are read. "
-            "Send a smaller one.",
-            slug="too-many-pixels",
-        )
+def _of_16_bits(picture: Image.Image) -> NDArray[np.uint8]:
+    values = np.asarray(picture).astype(np.uint16)
+    # The one shade that is transparent, if any: laid on black, like the others' transparency.
+    values[values == picture.info.get("transparency", -1)] = 0
+    return (values >> 8).astype(np.uint8)
 
 
 def _on_black(picture: Image.Image) -> NDArray[np.uint8]:
     black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
     return np.array(Image.alpha_composite(black, picture).convert("RGB").convert("L"))
-
-
-def _check_png(path: Path, limits: Limits) -> None:
-    """Walk a PNG's chunks: Pillow neither needs the last of them nor checks every sum (PNG, third edition, 5.3)."""
-    with path.open("rb") as file:
-        file.seek(_PNG_SIGNATURE_BYTES)
-        name = b""
-        while name != b"IEND":
-            head = file.read(8)
-            size, name = struct.unpack(">I4s", head) if len(head) == 8 else (0, b"")
-            body = file.read(size + 4)
-            if name == b"IHDR" and len(body) >= 8:
-                columns, rows = struct.unpack_from(">II", body)
-                _check_size(columns, rows, limits)
-            if not name or len(body) < size + 4:
-                raise UnreadableInput(
-                    "The PNG picture ends too early: it was cut off. Send it again.", slug="truncated"
-                )
-            if zlib.crc32(body[:-4], zlib.crc32(name)) != int.from_bytes(body[-4:], "big"):
-                raise UnreadableInput("The PNG picture is damaged, a checksum is wrong. Send it again.", slug="damaged")
-            if name == b"acTL":
-                raise UnreadableInput("The PNG picture is animated. Send one still picture.", slug="several-images")
 
 
 def _grid(pixels: NDArray[np.uint8], options: DecodeOptions) -> Grid:
