@@ -96,6 +96,14 @@ def test_equal_lesions_come_in_the_order_of_their_places():
     assert [lesion.bounding_box[1][0] for lesion in truth(mask).lesions] == [15, 2, 9]
 
 
+def test_lesions_stand_in_the_order_of_the_millilitres_that_are_told():
+    shares = [2.5 + step * 1e-12 for step in (0, 3, 1, 5, 2, 4)]
+    mask = sum(blob((place, place + 1), (3 * place, 3 * place + 2), (0, 2)) for place in range(6))
+    volumes = [lesion.volume_ml for lesion in truth(mask, grid(SHAPE, shares_mm=shares)).lesions]
+    assert volumes == sorted(volumes, reverse=True)
+    assert len(set(volumes)) == 6, "slices whose shares differ by a rounding"
+
+
 def test_the_key_slice_shows_the_longest_diameter_and_is_the_lowest_of_equals():
     mask = blob((0, 1), (0, 4), (0, 4)) + blob((1, 2), (0, 1), (0, 9)) + blob((2, 4), (0, 1), (0, 12))
     (lesion,) = truth(mask).lesions

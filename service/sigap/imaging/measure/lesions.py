@@ -19,33 +19,36 @@ from sigap.imaging.measure.diameters import Plane, longest_diameter, perpendicul
 from sigap.imaging.measure.hounsfield import hounsfield
 from sigap.imaging.postprocess.pieces import Pieces
 from sigap.imaging.postprocess.region import Region
-from sigap.imaging.postprocess.steps import slice_weights
 
 _EQUAL = 1e-12
 
 
-def measure_lesions(region: Region, label: str, volume: Volume, contract: Contract) -> list[tuple[int, Lesion]]:
-    """The 26-connected pieces of a label, in no order.
-
-    Returns:
-        For each its exact volume in a unit of its own, to sort by, and its numbers with an id of 0.
-    """
+def measure_lesions(region: Region, label: str, volume: Volume, contract: Contract) -> list[Lesion]:
+    """The 26-connected pieces of a label, in no order and with an id of 0."""
     if region.is_empty:
         return []
     pieces = Pieces(region.voxels)
-    weights = pieces.weights(slice_weights(volume.grid)[region.box[0]])
     lesions = []
     for number, bounds in enumerate(pieces.boxes().tolist()[1:], 1):
         slices, rows, columns = (slice(first, last) for first, last in bounds)
         piece = Region((slices, rows, columns), pieces.piece(number, (slices, rows, columns))).moved(region.first)
-        lesions.append((int(weights[number]), _measure(piece, label, volume, contract)))
+        lesions.append(_measure(piece, label, volume, contract))
     return lesions
 
 
-def number_lesions(weighed: list[tuple[int, Lesion]]) -> tuple[Lesion, ...]:
-    """Largest volume first, numbered from 1; of equals the one whose box comes first, then whose label does."""
-    ordered = sorted(weighed, key=lambda pair: (-pair[0], pair[1].bounding_box))
-    return tuple(replace(lesion, id=number) for number, (_, lesion) in enumerate(ordered, 1))
+def number_lesions(lesions: list[Lesion]) -> tuple[Lesion, ...]:
+    """Largest volume first, numbered from 1; of equals the one whose box comes first, then whose label does.
+
+    By the very numbers of the report, to their last bit: two lesions of as many voxels on slices whose shares differ by
+    a rounding stand in the order that their millilitres say.
+    """
+    ordered = sorted(lesions, key=lambda lesion: (-_size(lesion), lesion.bounding_box))
+    return tuple(replace(lesion, id=number) for number, lesion in enumerate(ordered, 1))
+
+
+def _size(lesion: Lesion) -> float:
+    """In mL; without them in voxels, for all lesions of a volume alike."""
+    return lesion.voxels if lesion.volume_ml is None else lesion.volume_ml
 
 
 def _measure(piece: Region, label: str, volume: Volume, contract: Contract) -> Lesion:

@@ -24,7 +24,7 @@ def measure(segmentation: Segmentation, volume: Volume, contract: Contract) -> M
     """
     found = bounding_box(segmentation.labelmap)
     labels: list[LabelMeasure] = []
-    lesions: list[tuple[int, Lesion]] = []
+    lesions: list[Lesion] = []
     for label in contract.labels:
         region = Region.empty()
         if found is not None:
