@@ -17,6 +17,7 @@ import toy
 from phantoms.dicom import write_series
 from sigap import __version__
 from sigap.cli import app, segment
+from sigap.encoders.formats import Format
 
 FOUR = ["coco.json", "mask.nii.gz", "overlay.png", "report.json"]
 # By hand: 12 x 10 x 6 voxels of 1 x 1 x 2 mm, and 4 x 3 x 2 of them.
@@ -98,6 +99,47 @@ def test_several_inputs_get_a_folder_each_and_a_bad_one_does_not_stop_the_others
     assert "detected" in table[0]["message"]
     assert table[1]["body_volume_ml"] == ""
     assert str(text) in result.stderr
+
+
+def test_a_name_that_is_no_utf8_stops_nothing(segmented: Any, phantom: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/h\xe9ad.nii.gz"))
+    odd.write_bytes(phantom.read_bytes())
+    series, out = tmp_path / "series", tmp_path / "out"
+    write_series(series, np.full((6, 16, 16), toy.ORGAN_HU, np.int16), spacing_mm=(5, 1, 1))
+    Path(os.fsdecode(os.fsencode(series) + b"/r\xe9sum\xe9.txt")).write_text("not an image\n")
+    result = segmented(odd, series, phantom, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert [row["state"] for row in rows(out)] == ["done", "done", "done"]
+    assert rows(out)[0]["input"].endswith("/h\\xe9ad.nii.gz")
+    report = json.loads((out / "series" / "report.json").read_text())
+    assert [file["name"] for file in report["input"]["ignored"]] == ["r\\xe9sum\\xe9.txt"]
+
+
+def test_the_folder_where_one_stands_takes_an_answer(
+    segmented: Any, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    assert segmented(phantom, "--out", ".").exit_code == 0
+    assert names(tmp_path / "out") == FOUR
+
+
+def test_beside_its_folder_nothing_of_an_answer_is_written(
+    segmented: Any, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be another disk: a container has the folder of its results mounted."""
+    out, seen = tmp_path / "mounted", []
+    out.mkdir()
+    write = Format.files
+
+    def look(self: Format, result: Any) -> Any:
+        seen.append((names(tmp_path), len(names(out))))
+        return write(self, result)
+
+    monkeypatch.setattr(Format, "files", look)
+    assert segmented(phantom, "--out", out, "--format", "json").exit_code == 0
+    assert seen == [(["mounted", phantom.name], 1)]
+    assert names(out) == ["report.json"]
 
 
 def test_a_refused_input_leaves_nothing(segmented: Any, text: Path, tmp_path: Path) -> None:

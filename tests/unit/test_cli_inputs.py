@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_a_folder_without_files_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="no files") as caught:
         collect(tmp_path)
     assert caught.value.slug == "no-file"
+
+
+def test_a_name_that_is_no_utf8_is_spelt_out(tmp_path: Path) -> None:
+    file = touch(Path(os.fsdecode(os.fsencode(tmp_path) + b"/study/r\xe9sum\xe9.txt")))
+    assert [found.name for found in collect(file.parent)] == ["r\\xe9sum\\xe9.txt"]
+    assert [found.name for found in collect(file)] == ["r\\xe9sum\\xe9.txt"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableInput, match="neither a file nor a folder"):
+        collect(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def check_formats(study: Study, formats: Sequence[str]) -> None:
 
 
 def write_answer(result: Result, formats: Sequence[str], folder: Path) -> None:
-    """Encode a result beside its folder, then move it in.
+    """Encode a result in a hidden folder of its folder, then move it out: what is beside may be on another disk.
 
     An answer that lies there already is replaced as a whole: one run's mask must not stand beside another's report.
 
@@ -52,13 +53,19 @@ def write_answer(result: Result, formats: Sequence[str], folder: Path) -> None:
         formats: names in `FORMATS`, without zip.
         folder: where it goes; made if it is not there. Its parent must be there.
     """
-    partial = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.partial")
-    partial.mkdir()
+    is_new = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    partial = folder / f".{secrets.token_hex(4)}.partial"
     try:
+        partial.mkdir()
         _encode(result, [FORMATS[name] for name in formats], partial)
         _publish(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_new:
+            # Goes only where it is empty: nothing came to be written.
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _encode(result: Result, answers: Sequence[Format], folder: Path) -> None:
@@ -73,7 +80,6 @@ def _encode(result: Result, answers: Sequence[Format], folder: Path) -> None:
 
 def _publish(partial: Path, folder: Path) -> None:
     """Where the report lies, all other files lie: it is moved last, and the old one is deleted first."""
-    folder.mkdir(exist_ok=True)
     for old in list(_files_of_answers(folder)):
         old.unlink()
     for file in sorted(partial.iterdir(), key=lambda file: file.name == _REPORT_FILE):

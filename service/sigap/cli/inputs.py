@@ -18,12 +18,14 @@ def collect(path: Path) -> list[InputFile]:
     A link inside a folder is followed only if it leads to a file of the same folder: what was not named is not read.
 
     Raises:
-        UnreadableInput: there is no such file, or the folder holds none.
+        UnreadableInput: there is no such file, it is a pipe or a device, or the folder holds none.
     """
     if not path.exists():
         raise UnreadableInput("There is no such file or folder.", slug="no-file")
+    if path.is_file():
+        return [InputFile(path, legible(path.name))]
     if not path.is_dir():
-        return [InputFile(path, path.name)]
+        raise UnreadableInput("This is neither a file nor a folder. Write it to a file first.", slug="no-file")
     files = sorted(_walk(path), key=lambda file: file.name)
     if not files:
         raise UnreadableInput("The folder holds no files (links that lead out of it are not followed).", slug="no-file")
@@ -36,7 +38,12 @@ def _walk(folder: Path) -> Iterator[InputFile]:
         for name in names:
             file = Path(place, name)
             if file.is_file() and (not file.is_symlink() or file.resolve().is_relative_to(home)):
-                yield InputFile(file, file.relative_to(folder).as_posix())
+                yield InputFile(file, legible(file.relative_to(folder).as_posix()))
+
+
+def legible(path: str) -> str:
+    r"""A path for reports and tables: bytes that are no UTF-8, which no JSON or CSV can hold, become `\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def answer_names(inputs: Sequence[Path], *, taken: Sequence[str] = ()) -> list[str]:

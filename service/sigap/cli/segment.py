@@ -166,6 +166,7 @@ def _segment_all(plan: Plan, inputs: Mapping[Path, Path], settings: Settings, *,
 def _segment_one(plan: Plan, path: Path, folder: Path, engine: Engine, progress: Callable[[Progress], None]) -> Outcome:
     """Whatever goes wrong with one input is its outcome."""
     from sigap.cli.answers import write_answer
+    from sigap.cli.inputs import legible
     from sigap.cli.summary import Outcome, numbers_of, remarks_on
     from sigap.encoders.finding import finding
 
@@ -176,9 +177,9 @@ def _segment_one(plan: Plan, path: Path, folder: Path, engine: Engine, progress:
     except Exception as error:  # noqa: BLE001 - the other inputs must not suffer; the error is said and counted
         return _failure(path, error, seconds=time.perf_counter() - started)
     return Outcome(
-        str(path),
+        legible(str(path)),
         "done",
-        folder=str(folder),
+        folder=legible(str(folder)),
         geometry=result.study.geometry.severity.word,
         remarks=remarks_on(result),
         message=finding(result)["statement"],
@@ -206,12 +207,14 @@ def _run(plan: Plan, path: Path, engine: Engine, progress: Callable[[Progress], 
 
 
 def _failure(path: Path, error: Exception, *, seconds: float) -> Outcome:
+    from sigap.cli.inputs import legible
     from sigap.cli.summary import Outcome, State
 
+    name = legible(str(path))
     if isinstance(error, GeometryRefused):
         codes = tuple(reason.code for reason in error.verdict.reasons)
         return Outcome(
-            str(path),
+            name,
             "refused",
             geometry=error.verdict.severity.word,
             remarks=codes,
@@ -221,7 +224,7 @@ def _failure(path: Path, error: Exception, *, seconds: float) -> Outcome:
         )
     failure = Failure.of(error)
     state: State = "refused" if isinstance(error, InputError) else "failed"
-    return Outcome(str(path), state, problem=failure.problem, message=failure.message, seconds=seconds)
+    return Outcome(name, state, problem=failure.problem, message=failure.message, seconds=seconds)
 
 
 def _say(outcomes: Sequence[Outcome], *, is_quiet: bool) -> None:
