@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     quota_gb: float = Field(
         50.0,
         gt=0,
+        le=1e9,
         allow_inf_nan=False,
         description="Disk space for uploads and results together, in GiB; more gets 507.",
     )

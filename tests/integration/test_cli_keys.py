@@ -140,7 +140,8 @@ def test_adding_and_revoking_are_told_in_the_audit_log(data: Path, audit: Path) 
 
 def test_no_key_is_made_that_could_not_be_told(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGAP_AUDIT_FILE", str(tmp_path / "missing" / "audit.jsonl"))
-    assert call("add", "ward", "--out", tmp_path / "ward.key").exit_code == 1
+    result = call("add", "ward", "--out", tmp_path / "ward.key")
+    assert (result.exit_code, result.stdout) == (1, "")
     assert KeyFile(data).read() is None
     assert not (tmp_path / "ward.key").exists()
 

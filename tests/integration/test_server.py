@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -183,6 +184,19 @@ def test_a_data_folder_that_cannot_be_used(toy_repository: Path, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="SIGAP_DATA cannot be used: Not a directory"):
         serve(Settings(data=tmp_path / "file" / "data", models=toy_repository))
+
+
+def test_an_address_that_cannot_be_listened_on_is_found_before_the_models_are_loaded(tmp_path: Path) -> None:
+    nothing = {"data": tmp_path / "data", "models": tmp_path / "no models"}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(SettingsError, match="SIGAP_HOST and SIGAP_PORT cannot be listened on: Address already"):
+            serve(Settings(port=other.getsockname()[1], **nothing))
+    with pytest.raises(SettingsError, match="SIGAP_HOST and SIGAP_PORT cannot be listened on: Cannot assign"):
+        serve(Settings(host="192.0.2.1", auth="off", **nothing))
+    with pytest.raises(SettingsError, match="SIGAP_HOST is neither"):
+        serve(Settings(host="no such.host", auth="off", **nothing))
 
 
 def test_an_event_stream_does_not_hold_a_stop_up_and_the_next_server_ends_the_job(

@@ -69,7 +69,15 @@ def test_a_bad_value_is_named_by_its_variable_and_not_repeated(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "bad", [{"quota_gb": "nan"}, {"request_timeout_s": 0}, {"engine": "magic"}, {"auth": "on"}, {"retention_hours": 0}]
+    "bad",
+    [
+        {"quota_gb": "nan"},
+        {"quota_gb": "1e300"},
+        {"request_timeout_s": 0},
+        {"engine": "magic"},
+        {"auth": "on"},
+        {"retention_hours": 0},
+    ],
 )
 def test_values_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(SettingsError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import signal
+import socket
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -41,6 +44,7 @@ def serve(settings: Settings) -> None:
     _check_access(settings)
     _check_pacs(settings)
     _check_storage(settings)
+    _check_address(settings)
     logs.configure(settings.log_level)
     log = structlog.stdlib.get_logger("sigap.server")
     engine = open_engine(
@@ -131,3 +135,32 @@ def _check_storage(settings: Settings) -> None:
         raise SettingsError(
             f"SIGAP_DATA cannot be used: {error.strerror}. Name a folder that can be written to."
         ) from error
+
+
+def _check_address(settings: Settings) -> None:
+    """Find out before the models are loaded; the server itself would say it in a line of its log alone."""
+    try:
+        places = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError("SIGAP_HOST is neither an address of this machine nor a name of one.") from error
+    faults = [fault for place in places if (fault := _fault_at(place)) is not None]
+    # Of several one may be missing: `localhost` has two, and not every machine speaks IPv6.
+    if len(faults) == len(places) or any(fault.errno == errno.EADDRINUSE for fault in faults):
+        raise SettingsError(
+            f"SIGAP_HOST and SIGAP_PORT cannot be listened on: {faults[0].strerror}. Choose others, here or with "
+            "--host and --port."
+        )
+
+
+def _fault_at(place: tuple[Any, ...]) -> OSError | None:
+    """Why one address cannot be listened on, asked as the server will ask."""
+    family, kind, protocol, _, address = place
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error
+    return None

@@ -120,6 +120,7 @@ def revoke(name: KeyName) -> None:
 
 def _here() -> tuple[KeyFile, AuditLog | None]:
     settings = terminal.read_settings()
+    terminal.log_on_stderr()
     from sigap.access.audit import AuditLog
     from sigap.access.keys import KeyFile
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigap.cli.terminal import refuse_usage
+from sigap.cli import terminal
 
 if TYPE_CHECKING:
     from sigap.engines.engine import Engine
@@ -48,20 +48,14 @@ def run_options(**asked: Any) -> RunOptions:
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
         option = str(fault["loc"][0]).replace("_", "-")
-        refuse_usage(f"--{option}: {fault['msg'].removeprefix('Value error, ')}.")
+        terminal.refuse_usage(f"--{option}: {fault['msg'].removeprefix('Value error, ')}.")
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The engine that the settings name; what it warns of goes to stderr."""
-    import structlog
-
+    """The engine that the settings name."""
     from sigap.engines.choice import open_engine
 
-    structlog.configure(
-        processors=[structlog.dev.ConsoleRenderer(colors=False)],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
+    terminal.log_on_stderr()
     return open_engine(
         settings.engine,
         models=settings.models,

@@ -28,6 +28,7 @@ def command(
 ) -> None:
     """Answer over HTTP: POST /segment/TASK."""
     settings = terminal.read_settings(host=host, port=port, models=models)
+    terminal.log_on_stderr()
     with terminal.plain_errors():
         from sigap.api.server import serve
         from sigap.settings import SettingsError

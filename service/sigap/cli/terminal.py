@@ -48,6 +48,17 @@ def refuse_usage(message: str) -> NoReturn:
     raise typer.Exit(USAGE)
 
 
+def log_on_stderr() -> None:
+    """Have what the layers below warn of said there too: structlog's own way is stdout, which is for answers."""
+    import structlog
+
+    structlog.configure(
+        processors=[structlog.dev.ConsoleRenderer(colors=False)],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Say our own errors in a sentence and end with their exit status; all others keep their traceback."""
