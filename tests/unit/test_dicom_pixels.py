@@ -97,15 +97,17 @@ def test_numbers_beyond_int16_are_kept(tmp_path: Path) -> None:
 WIDE = phantom.Maker(signed=False, bits_stored=16, intercept=-1024, tags=phantom.SIEMENS.tags)
 
 
+@pytest.mark.parametrize("junk", [0x0000, 0xA000])
 @pytest.mark.parametrize("signed", [True, False])
-def test_junk_above_bits_stored_is_cut_off(tmp_path: Path, signed: bool) -> None:
-    """Old files keep overlays in the high bits (PS3.5 8.1.1)."""
+@pytest.mark.parametrize("syntax", [phantom.EXPLICIT, *phantom.LOSSLESS], ids=lambda syntax: syntax.name)
+def test_what_lies_above_bits_stored_is_cut_off(tmp_path: Path, syntax: UID, signed: bool, junk: int) -> None:
+    """Old files keep overlays in the high bits, and nobody need extend a sign into them (PS3.5 8.1.1)."""
     paths = phantom.write_series(tmp_path, VOXELS, maker=TWELVE_BITS[signed])
     for path in paths:
         dataset = pydicom.dcmread(path)
-        stored = np.frombuffer(dataset.PixelData, np.uint16)
-        dataset.PixelData = ((stored & 0x0FFF) | 0xA000).astype(np.uint16).tobytes()
-        dataset.save_as(path)
+        stored = dataset.pixel_array.view(np.uint16) & 0x0FFF | junk
+        phantom.set_pixels(dataset, stored.view(np.int16 if signed else np.uint16)[np.newaxis], syntax)
+        phantom.save(dataset, path, syntax)
     np.testing.assert_array_equal(voxels_of(paths), VOXELS)
 
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.uid import HTJ2KLossless, HTJ2KLosslessRPCL, JPEG2000Lossless, JPEGLSLossless
 
 from sigap.core.errors import InputError, UnreadableInput
 from sigap.core.study import Limits
@@ -17,6 +18,7 @@ from sigap.imaging.dicom.source import open_source
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _END_OF_IMAGE = b"\xff\xd9"
+_CODED_WHOLE = (JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL)
 
 
 def stored_planes(image: Image, indices: Sequence[int], limits: Limits) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -108,9 +110,21 @@ def _decode(
     ):
         if index in wanted:
             wanted.discard(index)
-            yield index, plane >> (layout.high_bit + 1 - layout.bits_stored)
+            yield index, _used_bits(plane, layout)
     if wanted:
         raise _truncated()
+
+
+def _used_bits(plane: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
+    """The bits up to High Bit, and the sign from there: what lies above may be anything (PS3.5 8.1.1).
+
+    pydicom sees to that, but goes by the precision of a codestream where it has one, and that may hold all bits
+    allocated. With loss nothing is cut: a number beyond the range was rounded there, and would turn into its opposite.
+    """
+    unused = 8 * plane.dtype.itemsize - layout.high_bit - 1
+    if unused and layout.syntax in _CODED_WHOLE:
+        plane = (plane << unused) >> unused
+    return plane >> (layout.high_bit + 1 - layout.bits_stored)
 
 
 def _planes(
