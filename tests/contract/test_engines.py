@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -170,6 +171,7 @@ def break_config(repository: Path, old: str, new: str) -> None:
         ("dims: [ 2,", "dims: [ 3,", "tensors"),
         ("largest_component", "smallest_component", "smallest_component"),
         ('key: "contract"', 'key: "other"', "contract"),
+        ('string_value: "2"', 'string_value: "two"', "INTRA_OP_THREAD_COUNT"),
     ],
 )
 def test_a_broken_config_is_refused_at_load(tmp_path: Path, old: str, new: str, fault: str) -> None:
@@ -192,6 +194,22 @@ def test_the_newest_version_is_served(tmp_path: Path) -> None:
     (tmp_path / "toy" / "9").mkdir()
     engine = TorchScriptEngine.load(tmp_path)
     assert engine.model("toy").version == "10"
+
+
+def test_only_what_triton_takes_for_a_version_is_one(tmp_path: Path) -> None:
+    task = toy.write_repository(tmp_path) / "toy"
+    for name in ("02", "0", "\N{SUPERSCRIPT THREE}", "old"):
+        copytree(task / "1", task / name)
+    (task / "4" / "model.pt").mkdir(parents=True)
+    assert TorchScriptEngine.load(tmp_path).model("toy").version == "1"
+
+
+def test_a_config_that_is_no_file_is_a_model_error(tmp_path: Path) -> None:
+    config = toy.write_repository(tmp_path) / "toy" / "config.pbtxt"
+    config.unlink()
+    config.mkdir()
+    with pytest.raises(ModelError, match="cannot be read: Is a directory"):
+        TorchScriptEngine.load(tmp_path)
 
 
 def test_an_empty_repository_is_refused(tmp_path: Path) -> None:

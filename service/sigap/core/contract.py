@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +12,8 @@ from typing import Any, Literal
 from sigap.core.errors import ModelError
 
 Role = Literal["organ", "lesion"]
+# It names a file (LABEL.stl) and a DICOM segment (64 characters, VR LO).
+_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\]{1,64}")
 MEASURES = ("burden", "abc2")
 PRIORITIES = ("emergency", "routine", "batch")
 
@@ -100,16 +104,16 @@ class Contract:
                 width_hu=float(document["window"]["width_hu"]),
                 context_slices=int(document["context_slices"]),
                 postprocess=tuple(_step(entry) for entry in document["postprocess"]),
-                measures=tuple(document["measures"]),
-                priority=document["priority"],
-                body_parts=tuple(document["expects"]["body_parts"]),
+                measures=_texts(document["measures"]),
+                priority=_text(document["priority"]),
+                body_parts=_texts(document["expects"]["body_parts"]),
                 contrast=document["expects"]["contrast"],
-                model_card=document["model_card"]["file"],
-                sensitivity=document["model_card"]["sensitivity"],
+                model_card=_text(document["model_card"]["file"]),
+                sensitivity=_text(document["model_card"]["sensitivity"]),
             )
         except KeyError as error:
             raise ModelError(f"the contract lacks {error}") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ModelError(f"the contract cannot be read: {error}") from error
         contract._check()
         return contract
@@ -130,14 +134,21 @@ class Contract:
             (not names, "it has no labels"),
             (len(set(names)) != len(names), "two labels have one name"),
             (len(names) > 255, "a labelmap has room for 255 labels"),
-            (not self.width_hu > 0, "its window has no width"),
+            (not math.isfinite(self.level_hu), "its window has no level"),
+            (not 0 < self.width_hu < math.inf, "its window has no width"),
             (self.context_slices < 1 or self.context_slices % 2 == 0, "context_slices must be odd"),
             (self.priority not in PRIORITIES, f"priority must be one of {', '.join(PRIORITIES)}"),
             (not set(self.measures) <= set(MEASURES), f"measures must be among {', '.join(MEASURES)}"),
+            (self.contrast not in (None, True, False), "contrast must be true, false or null"),
         ]
         for position, label in enumerate(self.labels):
             low, middle, high = label.thresholds
             faults += [
+                (
+                    not _NAME.fullmatch(label.name),
+                    f"{label.name!r} cannot be a label's name: up to 64 characters, no /",
+                ),
+                (not all(0 <= part <= 255 for part in label.colour), f"colour of {label.name!r} must be within 0..255"),
                 (not 0 < low <= middle <= high <= 1, f"thresholds of {label.name!r} must ascend within (0, 1]"),
                 (label.role not in ("organ", "lesion"), f"role of {label.name!r} must be organ or lesion"),
                 (
@@ -157,18 +168,36 @@ def _label(entry: Mapping[str, Any]) -> Label:
     red, green, blue = entry["colour"]
     low, middle, high = entry["thresholds"]
     return Label(
-        name=entry["name"],
+        name=_text(entry["name"]),
         role=entry["role"],
         parent=entry["parent"],
-        code=Code(**entry["code"]),
+        code=_code(entry["code"]),
         colour=(int(red), int(green), int(blue)),
         thresholds=(float(low), float(middle), float(high)),
     )
 
 
+def _code(entry: Mapping[str, Any]) -> Code:
+    code = Code(**entry)
+    _texts([code.category, code.type, *([] if code.region is None else [code.region])])
+    return code
+
+
 def _step(entry: Mapping[str, Any]) -> Step:
     options = {key: value for key, value in entry.items() if key not in ("step", "label")}
-    return Step(name=entry["step"], label=entry["label"], options=options)
+    return Step(name=_text(entry["step"]), label=_text(entry["label"]), options=options)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{json.dumps(value)} should be a text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{json.dumps(value)} should be a list of texts")
+    return tuple(_text(one) for one in value)
 
 
 @dataclass(frozen=True)

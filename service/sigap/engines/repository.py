@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sigap.core.errors import ModelError
 from sigap.imaging.postprocess import check_steps
 
 _BLOCK = 1 << 20
+# What Triton takes for a version's folder.
+_VERSION = re.compile("[1-9][0-9]*")
 
 
 def read_repository(folder: Path) -> tuple[Model, ...]:
@@ -74,11 +77,16 @@ def _read_model(path: Path) -> Model:
             f"model {name!r}: its config.pbtxt calls it {config.name!r}; folder, task and model have one name"
         )
     config.name = name
-    versions = sorted(int(entry.parent.name) for entry in path.parent.glob("*/model.pt") if entry.parent.name.isdigit())
+    found = [weights.parent.name for weights in path.parent.glob("*/model.pt") if weights.is_file()]
+    versions = sorted(int(version) for version in found if _VERSION.fullmatch(version))
     if not versions:
         raise ModelError(f"model {name!r}: it has no version folder with a model.pt")
     model = model_from_config(config, str(versions[-1]))
-    if _sha256(weights_path(path.parent.parent, model)) != model.sha256:
+    try:
+        sha256 = _sha256(weights_path(path.parent.parent, model))
+    except OSError as error:
+        raise ModelError(f"model {name!r}: model.pt cannot be read: {error.strerror}") from error
+    if sha256 != model.sha256:
         raise ModelError(
             f"model {name!r}: model.pt of version {model.version} is not the file whose SHA-256 the config names"
         )
@@ -88,6 +96,8 @@ def _read_model(path: Path) -> Model:
 def _parse(path: Path) -> Any:
     try:
         return text_format.Parse(path.read_text(), ModelConfig())
+    except OSError as error:
+        raise ModelError(f"model {path.parent.name!r}: config.pbtxt cannot be read: {error.strerror}") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(f"model {path.parent.name!r}: config.pbtxt cannot be read: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -133,4 +134,6 @@ def _set_threads(counts: set[str]) -> None:
     if len(counts) > 1:
         raise ModelError(f"the models name different INTRA_OP_THREAD_COUNTs: {', '.join(sorted(counts))}")
     for count in counts:
+        if not re.fullmatch("[1-9][0-9]{0,3}", count):
+            raise ModelError(f"INTRA_OP_THREAD_COUNT is {count!r}: it must be a number of threads")
         torch.set_num_threads(int(count))
