@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.filereader import read_file_meta_info
 from typer.testing import CliRunner
 
 from office import ROUTINE, opened_office
 from orthanc import PASSWORD, TITLE, USER, Orthanc
 from phantoms.dicom import Identity, body, write_localizer, write_series
 from sigap.cli import app
+from sigap.dicomnet.spool import Spool, Undecided
 from sigap.jobs.deliveries import Deliveries
 
 STUDY = Identity()
@@ -43,15 +45,16 @@ def pacs_file(folder: Path, orthanc: Orthanc) -> Path:
     return path
 
 
+def run_pacs(*arguments: object) -> tuple[int, str]:
+    """Exit status and words of `sigap pacs`."""
+    ended = CliRunner().invoke(app, ["pacs", *map(str, arguments)])
+    return ended.exit_code, " ".join(ended.output.split())
+
+
 @pytest.fixture
 def sigap(orthanc: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setenv("SIGAP_PACS", str(pacs_file(tmp_path, orthanc)))
-
-    def run(*arguments: object) -> tuple[int, str]:
-        ended = CliRunner().invoke(app, ["pacs", *map(str, arguments)])
-        return ended.exit_code, " ".join(ended.output.split())
-
-    return run
+    return run_pacs
 
 
 def test_echo_says_who_answers(sigap: Command) -> None:
@@ -102,6 +105,38 @@ def test_wrong_calls_are_usage_errors(sigap: Command, tmp_path: Path, monkeypatc
     status, said = sigap("echo")
     assert status == 2
     assert "SIGAP_PACS names no file" in said
+
+
+def test_a_received_study_that_no_rule_decides_is_chosen_from_or_dismissed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pacs.toml").write_text("[listener]\nkey_file = 'key'\n")
+    monkeypatch.setenv("SIGAP_PACS", str(tmp_path / "pacs.toml"))
+    monkeypatch.setenv("SIGAP_DATA", str(tmp_path / "data"))
+    assert run_pacs("received") == (0, "No received study needs a choice.")
+    spool = Spool(tmp_path / "data" / "received", 1 << 30)
+    with spool.opened():
+        for path in write_series(tmp_path / "series", body(), identity=STUDY, spacing_mm=(5, 1, 1)):
+            meta = read_file_meta_info(path)
+            content = path.read_bytes()[144 + meta.FileMetaInformationGroupLength :]
+            study = spool.keep(STUDY.study, meta, memoryview(content))
+        with study.changing() as held:
+            held[0] = replace(
+                held[0], seen=study.digest(), undecided=(Undecided(None, "No rule fits any series.", ()),)
+            )
+        status, said = run_pacs("received")
+        assert status == 0
+        assert study.id[:12] in said
+        assert "No rule fits any series." in said
+        status, said = run_pacs("choose", study.id, "liver", "9.9")
+        assert status == 1
+        assert f"The study has no such series. It has: {STUDY.series}." in said
+        assert study.state().choices == {}
+        assert run_pacs("choose", study.id[:8], "liver", STUDY.series) == (0, f"{study.id}: {STUDY.series} for liver")
+        assert (study.state().choices, study.state().seen) == ({"liver": STUDY.series}, "")
+        assert run_pacs("dismiss", study.id)[0] == 0
+        assert study.state().is_dismissed
+        assert run_pacs("choose", "0123456789", "liver", STUDY.series)[0] == 1
 
 
 def test_deliveries_can_be_looked_after(sigap: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from sigap.api.parameters import PullOptions, check_query
 from sigap.api.problems import HungUp, NotJson, sentence
 from sigap.api.segment import LONGEST_KEY, accepted_response, answer, bring_in, tokens
 from sigap.api.waiting import hang_up
-from sigap.core.errors import BadParameter, Cancelled, DeadlineExceeded, TooLarge, UnreadableInput
+from sigap.core.errors import BadParameter, Cancelled, DeadlineExceeded, TooLarge
 from sigap.dicomnet import destinations
 from sigap.dicomnet.configuration import Source
 from sigap.dicomnet.dicomweb import DicomWeb
@@ -130,7 +130,7 @@ async def _read_body(request: Request) -> StudyInPacs:
         faults = error.errors(include_input=False, include_url=False)
         raise BadParameter(" ".join(sentence(fault) for fault in faults)) from error
     except (ValueError, RecursionError) as error:
-        raise UnreadableInput("The body is no JSON document.", slug="not-json") from error
+        raise BadParameter("The body is no JSON document.") from error
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def choose(
     """Say which series of a received study is segmented for a task."""
     with _spool() as spool:
         study = _find(spool, study_id)
+        _check_series(study, series_uid)
         with study.changing() as held:
             # It is decided about anew, with this choice; a handover that was refused is tried again.
             kept = tuple(one for one in held[0].handovers if not one.problem)
@@ -75,6 +76,15 @@ def dismiss(study_id: StudyId) -> None:
         with study.changing() as held:
             held[0] = replace(held[0], is_dismissed=True)
     typer.echo(f"{study.id}: dismissed")
+
+
+def _check_series(study: SpooledStudy, series_uid: str) -> None:
+    """Refuse a series that the study does not have: a slip would be found only when it is handed over."""
+    from sigap.dicomnet.rules import read_series
+
+    found = {one.uid for one in read_series(study.files().values(), terminal.read_settings().limits)}
+    if series_uid not in found:
+        raise BadParameter(f"The study has no such series. It has: {', '.join(sorted(found)) or 'none'}.")
 
 
 @contextmanager
