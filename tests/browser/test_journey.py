@@ -123,6 +123,28 @@ def test_the_address_finds_the_answer_again_until_it_is_erased(page: Page, serve
     assert page.evaluate("location.hash") == ""
 
 
+def test_an_answer_is_never_shown_under_another_job_s_address(page: Page, served: Served, work: Path) -> None:
+    other = write_head(work / "other.nii.gz", bleeds=1).read_bytes()
+    second = served.client.post("/segment/hemorrhage", files={"files": other}, headers={"Prefer": "respond-async"})
+    send(page, write_head(work / "head.nii.gz"))
+    first = answered(page)
+    assert page.locator("tr[data-lesion]").count() == 2
+    page.evaluate("(id) => { location.hash = `#job/${id}` }", second.json()["id"])
+    page.wait_for_function("() => document.querySelectorAll('tr[data-lesion]').length === 1")
+    assert answered(page) == second.json()["id"]
+    page.go_back()
+    page.wait_for_function("() => document.querySelectorAll('tr[data-lesion]').length === 2")
+    assert answered(page) == first
+
+
+def test_skipping_to_the_answer_keeps_its_address(page: Page, work: Path) -> None:
+    send(page, write_head(work / "head.nii.gz"))
+    job = answered(page)
+    page.focus("#skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("[document.activeElement.id, location.hash]") == ["side", f"#job/{job}"]
+
+
 def test_a_study_dropped_on_an_answer_begins_anew(page: Page, work: Path) -> None:
     send(page, write_head(work / "head.nii.gz"))
     first = answered(page)

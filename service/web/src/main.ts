@@ -182,11 +182,22 @@ function catchDrops(): void {
   });
 }
 
+/** The address is the job's, whoever changes it: by hand, or with a link that is opened in the same tab. */
+function heedAddress(): void {
+  window.addEventListener("hashchange", () => errand.isElsewhere() && location.reload());
+  // The link's own address would take the job's place.
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("side").focus();
+  });
+}
+
 async function start(): Promise<void> {
   onKeyNeeded(askForKey);
   speak(navigator.language.toLowerCase().startsWith("id") ? "id" : "en");
   byId("stage-place").append(stage.element);
   catchDrops();
+  heedAddress();
   store.watch(draw);
   store.redraw();
   try {

@@ -30,10 +30,16 @@ export class Errand {
 
   /** Shows the job that the address names, after the page was loaded anew. */
   async resume(): Promise<void> {
-    const id = HASH.exec(location.hash)?.[1];
+    const id = named();
     if (!id) return;
     const { signal } = this.begin({});
     await this.guard(signal, async () => this.attend(await askJson<Job>(`jobs/${id}`, { signal }), signal));
+  }
+
+  /** Whether the address names another job than the one that is shown. */
+  isElsewhere(): boolean {
+    const id = named();
+    return id !== undefined && id !== this.store.now.job?.id;
   }
 
   async cancel(): Promise<void> {
@@ -101,6 +107,10 @@ export class Errand {
     forget();
     this.store.change({ phase: "choosing", job: null, sent: 0, word });
   }
+}
+
+function named(): string | undefined {
+  return HASH.exec(location.hash)?.[1];
 }
 
 function forget(): void {
