@@ -39,7 +39,9 @@ NIFTI = nifti_bytes(VOXELS)
         (b"Dear doctor, ", Kind.UNKNOWN),
         (bytes(HEAD_BYTES), Kind.UNKNOWN),
         (NIFTI[:344] + b"n+3\x00", Kind.UNKNOWN),
-        (NIFTI[:340], Kind.UNKNOWN),
+        (NIFTI[:340], Kind.NIFTI),  # cut off
+        (NIFTI[:4], Kind.NIFTI),
+        (NIFTI[:344] + bytes(8), Kind.UNKNOWN),
     ],
 )
 def test_kind_by_content(content: bytes, kind: Kind) -> None:

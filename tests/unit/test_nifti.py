@@ -206,6 +206,7 @@ CONTENT = nifti_bytes(RAMP)
 BAD: dict[str, tuple[bytes, type[InputError], str]] = {
     "truncated": (CONTENT[:-1], UnreadableInput, "truncated"),
     "header only": (CONTENT[:348], UnreadableInput, "truncated"),
+    "half a header": (CONTENT[:200], UnreadableInput, "truncated"),
     "half a NIfTI-2 header": (nifti_bytes(RAMP, version=2)[:500], UnreadableInput, "truncated"),
     "dims beyond the file": (
         nifti_bytes(RAMP, fields={"dim": [3, 32767, 32767, 32767, 1, 1, 1, 1]}),

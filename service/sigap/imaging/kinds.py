@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 HEAD_BYTES = 1024
 """What `sniff` wants to see of a file."""
+_NIFTI1_BYTES = 348
 
 
 class Kind(Enum):
@@ -97,6 +98,9 @@ def _sniff_nifti(head: bytes) -> Content | None:
     """NIfTI-1: 348 and the magic at its end; NIfTI-2: 540 and the magic after it; either byte order."""
     size = head[:4]
     if size in (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c"):
+        if len(head) < _NIFTI1_BYTES:
+            # A file that ends before its magic: cut off, and better called so than unknown.
+            return _NIFTI
         magic = head[344:348]
         if magic in (b"n+1\x00", b"ni1\x00"):
             return _NIFTI if magic[1:2] == b"+" else NIFTI_PAIR

@@ -66,8 +66,9 @@ def parse(head: bytes) -> Header:
     """
     byte_order: Literal["<", ">"] = "<" if head[0] else ">"
     is_second = int.from_bytes(head[:4], "little" if byte_order == "<" else "big") == NIFTI2_BYTES
-    raw = head[: NIFTI2_BYTES if is_second else NIFTI1_BYTES]
-    if is_second and len(raw) < NIFTI2_BYTES:
+    length = NIFTI2_BYTES if is_second else NIFTI1_BYTES
+    raw = head[:length]
+    if len(raw) < length:
         raise UnreadableInput("The NIfTI file ends within its header. Send it again.", slug="truncated")
     header = Nifti2Header(raw, byte_order, check=False) if is_second else Nifti1Header(raw, byte_order, check=False)
     unit_mm = _unit_mm(header)
