@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -111,6 +112,24 @@ def test_chords_are_those_that_brute_force_finds(mask: NDArray[np.bool_], degree
     direction = (math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
     # Half a step at each end; from one line to the next an edge at 10 degrees or more takes less than 0.04 x 6 off.
     assert -0.02 <= longest_chord(mask, direction) - sampled_chord(mask, direction) <= 0.26
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0), (0.6, 0.8), (math.cos(1), math.sin(1))])
+def test_a_mask_like_noise_is_measured_a_few_strips_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, direction: tuple[float, float]
+):
+    """One slice of it may have a hundred million crossings of edges and lines."""
+    mask = np.random.default_rng(0).random((40, 37)) < 0.6
+    whole = longest_chord(mask, direction)
+    monkeypatch.setattr("sigap.imaging.measure.chord._CROSSINGS", 50)
+    assert longest_chord(mask, direction) == whole
+    monkeypatch.undo()
+    large = np.random.default_rng(0).random((160, 160)) < 0.6
+    tracemalloc.start()
+    longest_chord(large, direction)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60 << 20
 
 
 @given(mask=arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))

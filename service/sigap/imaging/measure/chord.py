@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 # Lines closer together than this, in pixels, are one.
 _NARROW = 1e-9
+_CROSSINGS = 1 << 18
+"""Of edges and strips, at once: with all that is computed of each some 30 MB."""
 
 Edges = NDArray[np.float64]
 
@@ -31,15 +35,39 @@ def longest_chord(mask: NDArray[np.bool_], direction: tuple[float, float]) -> fl
     # Which of the parallel lines a corner lies on, and how far along it: across = u_i j - u_j i.
     lines = along[0] * edges[:, :, 1] - along[1] * edges[:, :, 0]
     places = edges @ along / (along @ along)
-    low, high = lines.min(axis=1), lines.max(axis=1)
     strips = _distinct(lines.ravel())
-    first, last = np.searchsorted(strips, low - _NARROW), np.searchsorted(strips, high - _NARROW)
-    counts = last - first
-    edge = np.repeat(np.arange(len(edges)), counts)
-    strip = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    slope = np.divide(
-        places[:, 1] - places[:, 0], lines[:, 1] - lines[:, 0], out=np.zeros(len(edges)), where=counts > 0
+    spans = np.stack([np.searchsorted(strips, end - _NARROW) for end in (lines.min(axis=1), lines.max(axis=1))], axis=1)
+    is_crossed = spans[:, 1] > spans[:, 0]  # what runs along the lines is not
+    lines, places, spans = lines[is_crossed], places[is_crossed], spans[is_crossed]
+    return max(
+        _longest_between(lines[crossing], places[crossing], strips, np.clip(spans[crossing], start, stop))
+        for start, stop in _blocks(spans, len(strips) - 1)
+        if (crossing := (spans[:, 0] < stop) & (spans[:, 1] > start)).any()
     )
+
+
+def _blocks(spans: NDArray[np.intp], count: int) -> Iterator[tuple[int, int]]:
+    """Neighbouring strips, so many that edges cross them `_CROSSINGS` times: of noise, all would take gigabytes."""
+    steps = np.bincount(spans[:, 0], minlength=count + 1) - np.bincount(spans[:, 1], minlength=count + 1)
+    crossings = np.cumsum(np.cumsum(steps)[:count])
+    start, done = 0, 0
+    while start < count:
+        stop = max(start + 1, int(np.searchsorted(crossings, done + _CROSSINGS, side="right")))
+        yield start, stop
+        start, done = stop, int(crossings[stop - 1])
+
+
+def _longest_between(
+    lines: NDArray[np.float64],
+    places: NDArray[np.float64],
+    strips: NDArray[np.float64],
+    spans: NDArray[np.intp],
+) -> float:
+    """The longest chord in some strips, given all edges that cross them and, of each, which of the strips."""
+    first, counts = spans[:, 0], spans[:, 1] - spans[:, 0]
+    edge = np.repeat(np.arange(len(lines)), counts)
+    strip = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    slope = (places[:, 1] - places[:, 0]) / (lines[:, 1] - lines[:, 0])
     at_low = places[edge, 0] + slope[edge] * (strips[strip] - lines[edge, 0])
     at_high = places[edge, 0] + slope[edge] * (strips[strip + 1] - lines[edge, 0])
     # A line enters and leaves the mask in turn: sorted, the crossings of a strip are pairs.
