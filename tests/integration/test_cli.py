@@ -142,6 +142,21 @@ def test_beside_its_folder_nothing_of_an_answer_is_written(
     assert names(out) == ["report.json"]
 
 
+def test_a_folder_that_takes_nothing_is_found_before_the_work(segmented: Any, phantom: Path) -> None:
+    result = segmented(phantom, phantom, "--out", "/proc")
+    assert result.exit_code == 2
+    assert "--out: nothing can be written into the folder" in result.stderr
+
+
+def test_an_input_that_may_not_be_read_does_not_stop_the_others(
+    segmented: Any, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root, who runs the tests in CI, may read everything.
+    monkeypatch.setattr(os, "access", lambda path, _: str(path) != str(phantom))
+    assert segmented(phantom, "--out", tmp_path / "out").exit_code == 2
+    assert segmented(phantom, phantom, "--out", tmp_path / "out").exit_code == 0
+
+
 def test_a_refused_input_leaves_nothing(segmented: Any, text: Path, tmp_path: Path) -> None:
     result = segmented(text, "--out", tmp_path / "out")
     assert result.exit_code == 1

@@ -195,6 +195,15 @@ def test_where_nothing_was_ever_stored_nothing_is_made(data: Path) -> None:
     assert not data.exists()
 
 
+def test_a_data_folder_that_cannot_be_looked_into_fails_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGAP_DATA", str(tmp_path / ("n" * 300)))
+    result = call("list")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: The database in SIGAP_DATA cannot be read: File name too long.\n"
+
+
 def test_an_empty_database_has_no_jobs_and_stays_empty(
     data: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

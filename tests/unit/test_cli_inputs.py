@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,24 @@ def test_a_name_that_is_no_utf8_is_spelt_out(tmp_path: Path) -> None:
     file = touch(Path(os.fsdecode(os.fsencode(tmp_path) + b"/study/r\xe9sum\xe9.txt")))
     assert [found.name for found in collect(file.parent)] == ["r\\xe9sum\\xe9.txt"]
     assert [found.name for found in collect(file)] == ["r\\xe9sum\\xe9.txt"]
+
+
+def test_a_folder_s_part_that_cannot_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "a")
+    touch(tmp_path / "locked" / "b")
+    look = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return look(path)
+
+    # Root, who runs the tests in CI, may read everything.
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        collect(tmp_path)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

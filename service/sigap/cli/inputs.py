@@ -19,6 +19,7 @@ def collect(path: Path) -> list[InputFile]:
 
     Raises:
         UnreadableInput: there is no such file, it is a pipe or a device, or the folder holds none.
+        OSError: a part of the folder cannot be read.
     """
     if not path.exists():
         raise UnreadableInput("There is no such file or folder.", slug="no-file")
@@ -33,8 +34,12 @@ def collect(path: Path) -> list[InputFile]:
 
 
 def _walk(folder: Path) -> Iterator[InputFile]:
+    def refuse(error: OSError) -> None:
+        # Passed over, a part of the study would look like all of it.
+        raise error
+
     home = folder.resolve()
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, onerror=refuse):
         for name in names:
             file = Path(place, name)
             if file.is_file() and (not file.is_symlink() or file.resolve().is_relative_to(home)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
@@ -52,7 +53,7 @@ def command(
     ],
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT", help="Files, zips or DICOM folders.", show_default=False),
+        typer.Argument(metavar="INPUT", readable=False, help="Files, zips or DICOM folders.", show_default=False),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", file_okay=False, help="Where the answers go; made if it is not there.")
@@ -81,8 +82,8 @@ def command(
 
     An input that cannot be answered, or is not there, does not stop the others.
     """
-    if len(inputs) == 1 and not inputs[0].exists():
-        terminal.refuse_usage(f"INPUT: there is no file or folder {inputs[0]}.")
+    if len(inputs) == 1 and not os.access(inputs[0], os.R_OK):
+        terminal.refuse_usage(f"INPUT: there is no file or folder {inputs[0]} that can be read.")
     names = _formats(formats)
     wanted = options.run_options(
         series_uid=series_uid,
@@ -143,6 +144,10 @@ def _prepare(inputs: Sequence[Path], out: Path, *, may_overwrite: bool) -> list[
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         terminal.refuse_usage(f"--out: the folder cannot be made: {error.strerror}.")
+    try:
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        terminal.refuse_usage(f"--out: nothing can be written into the folder: {error.strerror}.")
     return folders
 
 

@@ -81,10 +81,16 @@ class Database:
             DatabaseUnavailable: it cannot be reached, or another version has written it: an older one may be running,
                 so that its tables are not brought forward beneath it.
         """
-        if not self.is_shared and not self._file.exists():
+        if not self.is_shared and not self._is_there():
             return False
         with mapped_errors():
             return is_current(self._engine)
+
+    def _is_there(self) -> bool:
+        try:
+            return self._file.exists()
+        except OSError as error:
+            raise DatabaseUnavailable(f"The database in SIGAP_DATA cannot be read: {error.strerror}.") from error
 
     def identity(self) -> str:
         """What its data folder is marked with."""
