@@ -86,6 +86,8 @@ def test_the_examples_of_the_documentation_can_be_read(tmp_path: Path) -> None:
         ("[peers.p]\nae_title = 'P'\nhost = 'h'\nport = 0", "peers.p.port: Input should be greater"),
         ("[listener]\naddresses = ['10.1.2.3/8']", "listener.addresses.1: write an IP address"),
         ("[[rules]]\ntask = 'liver'\nseries = { kernel = ['('] }", "rules.1.series.kernel.1: this is no regular"),
+        ("[[rules]]\ntask = 'liver'\nseries = { thickness_mm = [5, 1] }", "series.thickness_mm: write the least first"),
+        ("[listener]\nquota_gb = 1e300", "listener.quota_gb: Input should be less"),
         ("[[rules]]\ntask = 'liver'\nsend_to = ['nobody']", "rule 1 sends to nobody"),
         ("[[rules]]\ntask = 'liver'\nseries = { modality = 'MR' }", "rules.1.series.modality: Input should be 'CT'"),
         ("[results]\nformats = ['json']", "results.formats.1: results are sent as DICOM"),

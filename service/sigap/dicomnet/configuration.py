@@ -90,6 +90,12 @@ def _check_format(name: str) -> str:
     return name
 
 
+def _check_range(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] <= ends[1]:
+        raise ValueError("write the least first, then the largest")
+    return ends
+
+
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 # Of the receiver: whoever else reads the configuration may not have it.
 ReceiverFile = Annotated[Path, AfterValidator(_beside_the_file)]
@@ -97,6 +103,7 @@ Title = Annotated[str, AfterValidator(_check_title)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Network = Annotated[str, AfterValidator(_check_network)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
+Range = Annotated[tuple[float, float], AfterValidator(_check_range)]
 FormatName = Annotated[str, AfterValidator(_check_format)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -218,7 +225,7 @@ class Listener(_Entry):
     complete: Literal["quiet", "association"] = "quiet"
     quiet_s: Seconds = 30.0
     folder: Path | None = None
-    quota_gb: float = Field(20.0, gt=0, allow_inf_nan=False)
+    quota_gb: float = Field(20.0, gt=0, le=1e9, allow_inf_nan=False)
     keep_hours: float = Field(24.0, ge=0, allow_inf_nan=False)
     associations: int = Field(8, ge=1, le=100)
     gateway: Url = "http://127.0.0.1:8000"
@@ -261,7 +268,7 @@ class Conditions(_Entry):
     description: tuple[Pattern, ...] = ()
     modality: Literal["CT"] = "CT"
     kernel: tuple[Pattern, ...] = ()
-    thickness_mm: tuple[float, float] | None = None
+    thickness_mm: Range | None = None
     contrast: bool | None = None
     image_type: tuple[str, ...] = ()
     least_slices: Annotated[int, Field(ge=1)] = 1
