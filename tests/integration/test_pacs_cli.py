@@ -107,6 +107,19 @@ def test_wrong_calls_are_usage_errors(sigap: Command, tmp_path: Path, monkeypatc
     assert "SIGAP_PACS names no file" in said
 
 
+def test_files_that_fail_are_named_in_a_sentence(orthanc: Orthanc, sigap: Command, tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("no DICOM\n")
+    assert sigap("push", "archive", tmp_path / "README") == (
+        1,
+        f"Error: {tmp_path}/README: A file is no DICOM file that can be sent.",
+    )
+    orthanc.add(*write_series(tmp_path / "series", body((2, 8, 8)), identity=STUDY, spacing_mm=(5, 1, 1)))
+    assert sigap("pull", "archive", STUDY.study, "--out", "/proc/study") == (
+        1,
+        "Error: A file could not be read or written: No such file or directory.",
+    )
+
+
 def test_a_received_study_that_no_rule_decides_is_chosen_from_or_dismissed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

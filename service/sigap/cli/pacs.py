@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigap.cli import pacs_deliveries, pacs_received, terminal
-from sigap.core.errors import SigapError
+from sigap.cli.failure import Failure
+from sigap.core.errors import InputError, SigapError
 
 if TYPE_CHECKING:
     from sigap.dicomnet.configuration import Pacs
@@ -91,7 +92,7 @@ def pull(
     if out.exists():
         terminal.refuse_usage(f"{out} is there already; name a new folder.")
     with configured() as (settings, pacs):
-        with DicomWeb(destinations.source(pacs, source)) as client, folder_sink(out) as sink:
+        with _files_that_fail(), DicomWeb(destinations.source(pacs, source)) as client, folder_sink(out) as sink:
             series = choose_series(client, study_uid, series_uid)
             count = pull_series(
                 client, study_uid, series, sink, limits=settings.limits, limit_bytes=settings.max_upload_bytes
@@ -114,16 +115,35 @@ def push(
 ) -> None:
     """Store DICOM files in the PACS."""
     from sigap.dicomnet import destinations
-    from sigap.dicomnet.dimse import instance_uid
 
     paths = [file for path in inputs for file in (_files(path) if path.is_dir() else [path])]
     if not paths:
         terminal.refuse_usage("There are no files.")
     with configured() as (_, pacs):
         target = destinations.destination(pacs, destination)
-        uids = [instance_uid(path) for path in paths]
+        with _files_that_fail():
+            uids = [_uid(path) for path in paths]
         destinations.check_stored(destinations.send(target, paths), uids)
         typer.echo(f"{destination} has taken {len(paths)} {'file' if len(paths) == 1 else 'files'}")
+
+
+def _uid(path: Path) -> str:
+    from sigap.dicomnet.dimse import instance_uid
+
+    try:
+        return instance_uid(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", slug=error.slug) from error
+
+
+@contextmanager
+def _files_that_fail() -> Iterator[None]:
+    """What this machine's files refuse is said in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        terminal.complain(Failure.of(error).message)
+        raise typer.Exit(terminal.FAILED) from error
 
 
 @contextmanager
