@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -739,6 +740,27 @@ def test_items_beyond_measure_are_never_read(
     monkeypatch.setattr(reading, "frames_of", lambda *_: pytest.fail("items were read"))
     with pytest.raises(TooLarge, match="header"):
         read([path])
+
+
+@pytest.mark.parametrize("is_deflated", [False, True])
+def test_elements_beyond_measure_are_never_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_deflated: bool
+) -> None:
+    """A gigabyte of zeros packs into a megabyte, and would be read for minutes."""
+    path = phantom.write_series(tmp_path, VOXELS[:1], syntax=phantom.DEFLATED if is_deflated else phantom.EXPLICIT)[0]
+    content = path.read_bytes()
+    head = content[: 144 + int.from_bytes(content[140:144], "little")]  # preamble and file meta information
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    zeros = bytes(8 * 1000)
+    path.write_bytes(head + (packer.compress(zeros) + packer.flush() if is_deflated else zeros))
+    calls: list[None] = []
+    monkeypatch.setattr(items, "_CHECK_EVERY", 100)
+    monkeypatch.setattr(items, "MOST_ELEMENTS", 900)
+    with pytest.raises(TooLarge, match="header"):
+        dicom.read([InputFile(path, "x")], sha256="", check=lambda: calls.append(None))
+    assert len(calls) >= 9
+    with pytest.raises(TooLarge, match="header"):
+        reading.read_uids(path, Limits())
 
 
 def test_a_check_can_end_a_long_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

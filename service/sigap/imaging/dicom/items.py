@@ -1,4 +1,4 @@
-"""How many items the sequences of a header may have: each costs a thousand times the bytes that it takes in a file."""
+"""How many elements a header may have, and items its sequences: each costs far more than the bytes that it takes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from sigap.imaging.dicom.layout import PixelLayout
 
 MOST_ITEMS = 300_000
 """Of a file; a whole body's enhanced object, with fifty items a frame, has two thirds of that."""
+MOST_ELEMENTS = 3_000_000
+"""That are read one by one; with the ends of items and sequences such an object has half of that."""
 _ITEMS_A_FRAME = 200
-_ITEM_HEAD_BYTES = 8
+_HEAD_BYTES = 8
+"""Of an element or an item: as many as pydicom reads of nothing else."""
 _CHECK_EVERY = 1000
 
 
 class ItemCounter:
-    """A stream that counts the items pydicom reads from it.
+    """A stream that counts the elements and items pydicom reads from it.
 
-    A sequence of undefined length is read with the header itself, item by item, before anybody can ask how long it is.
+    A sequence of undefined length is read with the header itself, item by item, before anybody can ask how long it is;
+    and a megabyte of zeros, of which a zip of one megabyte holds a thousand, is 131,072 empty elements.
 
     Attributes:
         ended: what ended the reading; pydicom makes an OSError of all that is raised within a sequence.
@@ -30,7 +34,7 @@ class ItemCounter:
     def __init__(self, stream: BinaryIO, check: Callable[[], None]) -> None:
         self._stream = stream
         self._check = check
-        self._items = 0
+        self._elements = self._items = 0
         self.ended: SigapError | None = None
         self.seek, self.tell = stream.seek, stream.tell
 
@@ -38,19 +42,20 @@ class ItemCounter:
         """Read on.
 
         Raises:
-            SigapError: more items than any image has, or what the caller's check raises.
+            SigapError: more elements or items than any image has, or what the caller's check raises.
         """
         content = self._stream.read(size)
-        if size == _ITEM_HEAD_BYTES and content[:4] in (ITEM, ITEM_BIG_ENDIAN):
-            self._count()
+        if size == _HEAD_BYTES:
+            self._count(is_item=content[:4] in (ITEM, ITEM_BIG_ENDIAN))
         return content
 
-    def _count(self) -> None:
-        self._items += 1
+    def _count(self, *, is_item: bool) -> None:
+        self._elements += 1
+        self._items += is_item
         try:
-            if self._items > MOST_ITEMS:
+            if self._items > MOST_ITEMS or self._elements > MOST_ELEMENTS:
                 raise too_many_items()
-            if self._items % _CHECK_EVERY == 0:
+            if self._elements % _CHECK_EVERY == 0:
                 self._check()
         except SigapError as error:
             self.ended = error

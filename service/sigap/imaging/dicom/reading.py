@@ -49,14 +49,15 @@ def read_uids(path: Path, limits: Limits) -> tuple[str, str]:
     """Series and SOP Instance UID of a file, whatever else of it is damaged.
 
     Raises:
-        TooLarge: a deflated file unpacks to more than the limits allow.
+        TooLarge: a deflated file unpacks to more than the limits allow, or its header is beyond measure.
         UnreadableInput: it does not say them.
     """
     try:
         stream, _ = open_source(path, limits)
         with stream:
+            counted = cast("BinaryIO", ItemCounter(stream, lambda: None))
             uids = pydicom.dcmread(
-                stream, stop_before_pixels=True, force=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
+                counted, stop_before_pixels=True, force=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"]
             )
         return str(uids.SeriesInstanceUID), str(uids.SOPInstanceUID)
     except (SigapError, MemoryError):
