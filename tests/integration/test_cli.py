@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,27 @@ def test_an_input_that_may_not_be_read_does_not_stop_the_others(
     monkeypatch.setattr(os, "access", lambda path, _: str(path) != str(phantom))
     assert segmented(phantom, "--out", tmp_path / "out").exit_code == 2
     assert segmented(phantom, phantom, "--out", tmp_path / "out").exit_code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_unpacked(
+    segmented: Any, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def struck(*_: object, workspace: Path, **__: object) -> None:
+        (workspace / "unpacked").touch()
+        signal.raise_signal(number)
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("sigap.pipeline.run", struck)
+    before = signal.getsignal(number)
+    # Whoever heeds no signal is not ended by this one.
+    signal.signal(number, lambda *_: None)
+    try:
+        assert segmented(phantom, "--out", tmp_path / "out").exit_code == 128 + number
+    finally:
+        signal.signal(number, before)
+    assert names(tmp_path / "temporary") == names(tmp_path / "out") == []
 
 
 def test_a_refused_input_leaves_nothing(segmented: Any, text: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def command(
         terminal.refuse_usage(f"--models: with SIGAP_ENGINE={settings.engine} the server has the models.")
     folders = _prepare(inputs, out, may_overwrite=overwrite)
     plan = Plan(task, names, wanted, settings.limits)
-    with terminal.plain_errors(), _ended_by_sigterm():
+    with terminal.plain_errors(), _ended_by_signals():
         outcomes = _segment_all(plan, dict(zip(folders, inputs, strict=True)), settings, is_quiet=quiet)
     _say(outcomes, is_quiet=quiet)
     if any(outcome.state != "done" for outcome in outcomes):
@@ -247,10 +247,15 @@ def _say(outcomes: Sequence[Outcome], *, is_quiet: bool) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that no partial answer or unpacked study is left."""
-    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a closed terminal, unwind as Ctrl-C does: no half answer or unpacked study is left.
+
+    What `nohup` has had ignored stays so.
+    """
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, lambda caught, _: sys.exit(128 + caught)) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
