@@ -77,6 +77,8 @@ def test_every_format_is_described_with_an_example() -> None:
     content = DESCRIPTION["paths"]["/segment/{task}"]["post"]["responses"]["200"]["content"]
     assert set(content) == {encoding.media_type for encoding in FORMATS.values()}
     assert all("example" in entry or "examples" in entry for entry in content.values())
+    # What the page of /docs asks for unless told otherwise: a surface needs a label.
+    assert next(iter(content)) == "application/json"
 
 
 def test_every_status_is_described_with_an_example() -> None:

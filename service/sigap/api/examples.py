@@ -158,6 +158,8 @@ def _problem_response(status: int) -> _Json:
     return response
 
 
+# Where formats share a media type, the first is what it means.
+_ANSWERS: _Json = {encoding.media_type: answer_content(name) for name, encoding in reversed(list(FORMATS.items()))}
 ANSWER_RESPONSE: _Json = {
     "description": "The answer, in the format that was asked for. A healthy patient is an answer too.",
     "headers": {
@@ -165,7 +167,7 @@ ANSWER_RESPONSE: _Json = {
         "Content-Disposition": {"description": "A file name of our own.", "schema": {"type": "string"}},
         "Content-Location": {"description": "Where to fetch it again.", "schema": {"type": "string"}},
     },
-    # Where formats share a media type, the first is what it means.
-    "content": {encoding.media_type: answer_content(name) for name, encoding in reversed(list(FORMATS.items()))},
+    # The page of /docs asks for the first.
+    "content": dict(reversed(_ANSWERS.items())),
 }
 ALL_STATUSES = tuple(_PROBLEMS)
