@@ -159,6 +159,21 @@ BAD: dict[str, tuple[bytes, type[InputError], str]] = {
     "no pixel chunk": (SIGNATURE + chunk(b"IEND", b""), UnreadableInput, "truncated"),
     "a wrong checksum": (SAME["grey"].replace(b"IDAT", b"IDAS"), UnreadableInput, "damaged"),
     "animated": (ANIMATED, UnreadableInput, "several-images"),
+    "a PNG of empty chunks": (
+        SAME["grey"][:33] + chunk(b"teSt", b"") * 600_000 + SAME["grey"][33:],
+        TooLarge,
+        "too-many-parts",
+    ),
+    "a JPEG of empty segments": (
+        encoded(GREY, "JPEG")[:2] + b"\xff\xfe\x00\x02" * 600_000 + encoded(GREY, "JPEG")[2:],
+        TooLarge,
+        "too-many-parts",
+    ),
+    "a JPEG of filling": (
+        encoded(GREY, "JPEG")[:2] + b"\xff" * 2_000_000 + encoded(GREY, "JPEG")[2:],
+        TooLarge,
+        "too-many-parts",
+    ),
     "a JPEG's signature only": (b"\xff\xd8\xff\xe0", UnreadableInput, "truncated"),
 }
 

@@ -15,6 +15,7 @@ from sigap.core.errors import BadParameter, UnreadableInput
 from sigap.core.grid import Grid
 from sigap.core.study import LARGEST_MM, DecodeOptions, Ignored, Kind, Limits, Origin, Study, Volume
 from sigap.core.verdict import GeometryVerdict, Reason, Severity
+from sigap.imaging.parts import PartsReader
 from sigap.imaging.png import check_png, check_size
 
 _FOREIGN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -31,7 +32,7 @@ def read(
 
     Raises:
         UnreadableInput: cut off, damaged, or animated.
-        TooLarge: more pixels than `limits` allow; known from its header.
+        TooLarge: more pixels than `limits` allow, known from its header; or parts beyond number.
     """
     try:
         if kind == "png":
@@ -71,7 +72,7 @@ def check_options(options: DecodeOptions) -> None:
 def _pixels(path: Path, kind: Kind, limits: Limits) -> NDArray[np.uint8]:
     # By their own names: Image.open would warn or fail at a number of pixels that is Pillow's, not ours.
     plugin = PngImagePlugin.PngImageFile if kind == "png" else JpegImagePlugin.JpegImageFile
-    with path.open("rb") as file, plugin(file) as picture:
+    with PartsReader.open(path) as file, plugin(file) as picture:
         check_size(picture.width, picture.height, limits)
         if picture.mode.startswith("I"):
             return _of_16_bits(picture)

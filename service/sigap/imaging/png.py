@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sigap.core.errors import TooLarge, UnreadableInput
 from sigap.core.study import Limits
+from sigap.imaging.parts import PartsReader
 
 _SIGNATURE_BYTES = 8
 _IHDR_BYTES = 13
@@ -23,14 +24,14 @@ def check_png(path: Path, limits: Limits) -> None:
 
     Raises:
         UnreadableInput: `truncated`, `damaged`, or `several-images` of an animated one.
-        TooLarge: more pixels than `limits` allow; known from its header.
+        TooLarge: more pixels than `limits` allow, known from its header; or parts beyond number.
         zlib.error: its pixels cannot be unpacked.
 
     Source:
         PNG, third edition: 5.3 chunks, 8.1 and 8.2 interlacing, 10 compression.
     """
     pixels = _Pixels()
-    with path.open("rb") as file:
+    with PartsReader.open(path) as file:
         file.seek(_SIGNATURE_BYTES)
         name = b""
         while name != b"IEND":
