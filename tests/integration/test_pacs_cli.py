@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.filereader import read_file_meta_info
@@ -118,6 +121,26 @@ def test_files_that_fail_are_named_in_a_sentence(orthanc: Orthanc, sigap: Comman
         1,
         "Error: A file could not be read or written: No such file or directory.",
     )
+
+
+def test_a_folder_is_pushed_whole_or_not_at_all(
+    orthanc: Orthanc, sigap: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "study" / "first", body((2, 8, 8)), identity=STUDY)
+    write_series(tmp_path / "study" / "locked", body((2, 8, 8)), identity=STUDY.another_series())
+    look = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, who runs the tests in CI, may read everything
+    assert sigap("push", "archive", tmp_path / "study") == (
+        1,
+        "Error: A file could not be read or written: Permission denied.",
+    )
+    assert not orthanc.find("Study", StudyInstanceUID=STUDY.study)
 
 
 def test_a_received_study_that_no_rule_decides_is_chosen_from_or_dismissed(

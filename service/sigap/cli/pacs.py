@@ -11,7 +11,8 @@ import typer
 
 from sigap.cli import pacs_deliveries, pacs_received, terminal
 from sigap.cli.failure import Failure
-from sigap.core.errors import InputError, SigapError
+from sigap.cli.inputs import collect
+from sigap.core.errors import InputError, SigapError, UnreadableInput
 
 if TYPE_CHECKING:
     from sigap.dicomnet.configuration import Pacs
@@ -116,9 +117,11 @@ def push(
     """Store DICOM files in the PACS."""
     from sigap.dicomnet import destinations
 
-    paths = [file for path in inputs for file in (_files(path) if path.is_dir() else [path])]
-    if not paths:
-        terminal.refuse_usage("There are no files.")
+    try:
+        with _files_that_fail():
+            paths = [file.path for path in inputs for file in collect(path)]
+    except UnreadableInput as error:
+        terminal.refuse_usage(error.message)
     with configured() as (_, pacs):
         target = destinations.destination(pacs, destination)
         with _files_that_fail():
@@ -165,7 +168,3 @@ def configured() -> Iterator[tuple[Settings, Pacs]]:
 def received_folder(settings: Settings) -> Path:
     """Where the receiver keeps what it takes, unless the PACS file says so."""
     return settings.data / "received"
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
