@@ -149,6 +149,16 @@ def test_several_series_are_listed_and_one_is_picked(tmp_path: Path) -> None:
     assert len(study.origin.ignored) == 12
 
 
+def test_a_series_of_two_studies_is_picked_from_neither(tmp_path: Path) -> None:
+    identity = phantom.Identity()
+    phantom.write_series(tmp_path / "1", VOXELS, identity=identity)
+    phantom.write_series(tmp_path / "2", VOXELS[:7] + 1, identity=phantom.Identity(series=identity.series))
+    [reason] = refusal_of(tmp_path, series_uid=identity.series).verdict.reasons
+    assert reason.code == "several_series"
+    assert [entry["slices"] for entry in reason.numbers["series"]] == [12, 7]
+    assert "send one study" in reason.message
+
+
 def test_an_unknown_series(tmp_path: Path) -> None:
     phantom.write_series(tmp_path, VOXELS)
     with pytest.raises(BadParameter) as error:

@@ -34,7 +34,8 @@ def choose_series(found: Sequence[Series], *, series_uid: str | None) -> Choice:
         return _choose_named(found, series_uid)
     axial = [series for series in found if series.kind is SeriesKind.AXIAL]
     if len(axial) > 1:
-        return Choice(None, (_several(axial),), ())
+        message = f"The upload holds {len(axial)} axial CT series; name the one to read with series_uid."
+        return Choice(None, (_several(axial, message),), ())
     # Without an axial one, the largest CT series is read as far as needed to say what is wrong with it.
     taken = next(iter(axial), None) or max(
         (series for series in found if series.kind in _CT), key=lambda series: len(series.frames), default=None
@@ -66,12 +67,15 @@ def _choose_named(found: Sequence[Series], series_uid: str) -> Choice:
     taken = min(matching, key=lambda series: list(SeriesKind).index(series.kind))
     if taken.kind not in _CT:
         return Choice(None, tuple(_nothing_usable([taken])), ())
+    alike = [series for series in matching if series.kind is taken.kind]
+    if len(alike) > 1:
+        message = f"{len(alike)} studies of the upload have a series of the series_uid that is named; send one study."
+        return Choice(None, (_several(alike, message),), ())
     return Choice(taken, (), ignore(series for series in found if series is not taken))
 
 
-def _several(axial: Sequence[Series]) -> Reason:
-    message = f"The upload holds {len(axial)} axial CT series; name the one to read with series_uid."
-    return Reason("several_series", Severity.REFUSED, message, {"series": [series.as_json() for series in axial]})
+def _several(series: Sequence[Series], message: str) -> Reason:
+    return Reason("several_series", Severity.REFUSED, message, {"series": [one.as_json() for one in series]})
 
 
 def _one_of_several(taken: Series, others: Sequence[Series]) -> Reason:
