@@ -8,7 +8,7 @@ from pathlib import Path
 from sigap.core.errors import BadParameter, UnsupportedFormat
 
 ROOT = Path(__file__).parents[2]
-READERS = ("decode.py", "archive.py", "gzipped.py", "picture.py", "nifti/*.py")
+READERS = ("decode.py", "archive.py", "gzipped.py", "parts.py", "picture.py", "nifti/*.py")
 
 
 def test_every_refusal_is_documented() -> None:

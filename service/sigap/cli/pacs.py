@@ -11,7 +11,6 @@ import typer
 
 from sigap.cli import pacs_deliveries, pacs_received, terminal
 from sigap.cli.failure import Failure
-from sigap.cli.inputs import collect
 from sigap.core.errors import InputError, SigapError, UnreadableInput
 
 if TYPE_CHECKING:
@@ -115,6 +114,7 @@ def push(
     inputs: Inputs,
 ) -> None:
     """Store DICOM files in the PACS."""
+    from sigap.cli.inputs import collect
     from sigap.dicomnet import destinations
 
     try:
