@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +122,13 @@ class TestTrain:
         result = _invoke(cli._train, recipe_file, *_options(folder), *arguments)
         assert result.exit_code == 1
         assert message in _output(result)
+
+    def test_a_teacher_that_is_not_there_is_named_before_any_data_are(self, tmp_path: Path) -> None:
+        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage")
+        result = _invoke(cli._train, recipe, *_options(tmp_path), "--set", f"taught_by={tmp_path / 'none'}")
+        assert result.exit_code == 1
+        assert re.search(r"taught_by: .*none/config\.pbtxt is missing", result.output.replace("\n", ""))
+        assert not (tmp_path / "run").exists()
 
     def test_a_missing_recipe_ends_with_the_names_there_are(self, folder: Path) -> None:
         result = _invoke(cli._train, "livre", *_options(folder))

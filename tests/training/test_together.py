@@ -1,9 +1,8 @@
-"""Two models that answer as one."""
+"""Models that answer as one."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +48,13 @@ def test_the_mean_is_of_logits(first: int, second: int, mean: int) -> None:
     assert (answer.int() - mean).abs().max() <= 1
 
 
+def test_of_three_each_counts_the_same() -> None:
+    # Odds of 1/4, about 1 and 4, then 1/4 twice: the mean of the logits is about 0, then log(1/4) / 3.
+    for values, mean in (((51, 128, 204), 128), ((51, 51, 204), 99)):
+        answer = Together(*map(_Answers, values))(torch.zeros(SHAPE, dtype=torch.uint8))
+        assert (answer.int() - mean).abs().max() <= 1
+
+
 def _model(root: Path, seed: int, options: ExportOptions | None = None) -> tuple[Path, Recipe]:
     torch.manual_seed(seed)
     recipe = small_recipe("hemorrhage", cached_size=48)
@@ -63,7 +69,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two models, and the first exported once more beside the second."""
     root = tmp_path_factory.mktemp("models")
     first, second = (_model(root / str(seed), seed)[0] for seed in (1, 2))
-    both = _model(root / "both", 1, ExportOptions(beside=second))[0]
+    both = _model(root / "both", 1, ExportOptions(beside=(second,)))[0]
     return {"first": first, "second": second, "both": both}
 
 
@@ -80,6 +86,17 @@ def test_an_export_beside_another_answers_with_the_mean_of_both(folders: dict[st
     assert torch.equal(alone.int(), answer)
 
 
+def test_an_export_beside_two_answers_with_the_mean_of_three(folders: dict[str, Path], tmp_path: Path) -> None:
+    beside = (folders["second"], folders["both"])
+    three = ModelFolder.load(_model(tmp_path, 3, ExportOptions(beside=beside))[0])
+    alone = ModelFolder.load(_model(tmp_path / "alone", 3)[0])
+    slices = torch.randint(0, 256, SHAPE, dtype=torch.uint8)
+    expected = Together(*(model.module for model in (alone, *map(ModelFolder.load, beside))))(slices).int()
+    assert (torch.from_numpy(three.infer(slices.numpy())).int() - expected).abs().max() <= 1
+    hashes = [hashlib.sha256((folder / "1" / "model.pt").read_bytes()).hexdigest() for folder in beside]
+    assert f"of SHA-256 {hashes[0]} and {hashes[1]}" in (tmp_path / "hemorrhage" / "MODEL_CARD.md").read_text()
+
+
 def test_its_card_names_the_other(folders: dict[str, Path]) -> None:
     second = hashlib.sha256((folders["second"] / "1" / "model.pt").read_bytes()).hexdigest()
     assert f"together with the model of SHA-256 {second}" in (folders["both"] / "MODEL_CARD.md").read_text()
@@ -93,8 +110,8 @@ def test_the_file_holds_the_weights_of_both(folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"window": {"level_hu": 40, "width_hu": 90}}, r"the window is \(40.*, 90.*\), of the checkpoint \(40.*, 80"),
-        ({"context_slices": 3}, "the number of slices is 3, of the checkpoint 1"),
+        ({"window": {"level_hu": 40, "width_hu": 90}}, r"the window is \(40.*, 90.*\), here it is \(40.*, 80"),
+        ({"context_slices": 3}, "the number of slices is 3, here it is 1"),
     ],
 )
 def test_another_task_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -104,12 +121,12 @@ def test_another_task_is_refused(tmp_path: Path, change: dict[str, object], mess
     other = other.model_copy(update={"contract": {**other.contract, **change}})
     beside = write_model(other, other.build_network(), tmp_path / "other")
     with pytest.raises(ExportFailed, match=message):
-        write_model(recipe, recipe.build_network(), tmp_path / "both", options=ExportOptions(beside=beside))
+        write_model(recipe, recipe.build_network(), tmp_path / "both", options=ExportOptions(beside=(beside,)))
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     recipe = small_recipe("hemorrhage", cached_size=48)
-    options = replace(ExportOptions(), beside=tmp_path)
+    options = ExportOptions(beside=(tmp_path,))
     with pytest.raises(ExportFailed, match=r"--beside: .*config\.pbtxt is missing"):
         write_model(recipe, recipe.build_network(), tmp_path / "both", options=options)
 

@@ -27,6 +27,7 @@ from sigap_training.model_card import BadReport
 from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
 from sigap_training.run_record import BadRecord, Start, device_name, write_record
 from sigap_training.slices import BadData
+from sigap_training.teacher import BadTeacher, find_teacher
 from sigap_training.trainer import Trainer, TrainingFailed
 
 _console = Console(stderr=True)
@@ -62,7 +63,7 @@ def _train(
             _prepare(settings, out, data, cache, fabric)
         fabric.launch()
         _run(settings, out, data, cache, fabric)
-    except (BadRecipe, BadData, BadRecord, BadShares, ExportFailed, OSError, TrainingFailed) as error:
+    except (BadRecipe, BadData, BadRecord, BadShares, BadTeacher, ExportFailed, OSError, TrainingFailed) as error:
         _fail(error)
 
 
@@ -82,6 +83,7 @@ def _open_fabric(accelerator: str, devices: int, settings: Recipe) -> Fabric:
 def _prepare(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> None:
     """All that one process does for all: check, put on record, fill the cache."""
     check_start(settings)
+    find_teacher(settings)
     check_data(settings, data=data)
     fingerprints = {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")}
     write_record(out, Start(settings, fingerprints, device_name(fabric.device), fabric.world_size))
@@ -132,8 +134,10 @@ def _export(
         list[Path] | None, typer.Option(help="A folder of `sigap-evaluate`, for the card; may be given again.")
     ] = None,
     beside: Annotated[
-        Path | None,
-        typer.Option(help="A task's folder of another model repository: the file answers with the mean of both."),
+        list[Path] | None,
+        typer.Option(
+            help="A task's folder of another model repository: the file answers with the mean of all; may be repeated."
+        ),
     ] = None,
 ) -> None:
     r"""Write a trained model into a model repository: `REPOSITORY/<task>/config.pbtxt`, `1/model.pt`, a model card.
@@ -151,7 +155,7 @@ def _export(
         options = ExportOptions(
             served_as=read_recipe(recipe) if recipe else None,
             reports=tuple(report or ()),
-            beside=beside,
+            beside=tuple(beside or ()),
             slices=_real_slices(checkpoint, data, cache),
         )
         folder = export_checkpoint(checkpoint, repository, options)

@@ -13,6 +13,7 @@ from sigap_training.fingerprint import fingerprint, stamp
 from sigap_training.lits_cases import case_files
 from sigap_training.recipe import Recipe
 from sigap_training.slices import BadData, SliceSet, join
+from sigap_training.teacher import find_teacher, teach
 
 _FORMAT = 3  # of cached sets: raise it when the same files and options give other slices
 
@@ -47,6 +48,7 @@ def load_split(recipe: Recipe, split: str, *, data: Path | None = None, cache: P
 
     Raises:
         BadData: the data break their layout, or the split is empty.
+        BadTeacher: the recipe's teacher cannot teach.
     """
     source = find_source(recipe, split, data=data)
     if cache is None:
@@ -102,11 +104,18 @@ def _lits_source(recipe: Recipe, root: Path, split: str) -> Source:
 
 def _coco_source(recipe: Recipe, root: Path, split: str) -> Source:
     folder, size = _coco_folder(recipe, root), recipe.cached_size
+    teacher = find_teacher(recipe) if split == "train" else None
+    taught_by = f" {teacher.sha256}" if teacher is not None else ""
+
+    def parts() -> Iterable[SliceSet]:
+        found = folder.slice_parts(split, size)
+        return found if teacher is None else (teach(part, teacher) for part in found)
+
     return Source(
         root=root,
         files=folder.files(split),
-        key=f"coco {split} {size} {folder.subtypes} {folder.categories}",
-        parts=lambda: folder.slice_parts(split, size),
+        key=f"coco {split} {size} {folder.subtypes} {folder.categories}{taught_by}",
+        parts=parts,
     )
 
 

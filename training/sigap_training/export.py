@@ -41,13 +41,13 @@ class ExportOptions:
     Attributes:
         served_as: whose contract, `mirrored` and card to take instead of the checkpoint's own.
         reports: of `sigap-evaluate`, for the model card. The file that they measured stays, as only the card is new.
-        beside: a task's folder of a model repository, whose model answers together with this one.
+        beside: tasks' folders of model repositories, whose models answer together with this one.
         slices: real ones, uint8 [N, K, H, W], to compare the trained and the exported model on, beside noise.
     """
 
     served_as: Recipe | None = None
     reports: tuple[Path, ...] = ()
-    beside: Path | None = None
+    beside: tuple[Path, ...] = ()
     slices: Tensor | None = None
 
 
@@ -135,8 +135,10 @@ def write_model(
     `config.pbtxt` comes last, so that it never names a model that is not there yet.
     """
     contract = recipe.read_contract()
-    beside = None if options.beside is None else _beside(options.beside, recipe)
-    served = serve(recipe, network) if beside is None else Together(serve(recipe, network), beside.module)
+    beside = [_beside(folder, contract) for folder in options.beside]
+    served: nn.Module = serve(recipe, network)
+    if beside:
+        served = Together(served, *(other.module for other in beside))
     folder = repository / recipe.task
     model = _measured(folder, contract) if options.reports else freeze(served)
     check_agreement(served, model, probes(contract.context_slices, options.slices))
@@ -146,7 +148,8 @@ def write_model(
     facts = ModelFacts(
         task=recipe.task,
         network=_network_text(recipe, beside),
-        parameters=sum(weights.numel() for weights in network.parameters()) + (beside.parameter_count if beside else 0),
+        parameters=sum(weights.numel() for weights in network.parameters())
+        + sum(other.parameter_count for other in beside),
         size=recipe.size,
         sha256=sha256,
         made_by=made_by,
@@ -161,26 +164,17 @@ def write_model(
     return folder
 
 
-def _beside(folder: Path, recipe: Recipe) -> ModelFolder:
-    """A model that answers about the same labels, from the same slices."""
+def _beside(folder: Path, contract: Contract) -> ModelFolder:
     try:
-        found = ModelFolder.load(folder)
+        return ModelFolder.load_like(folder, contract)
     except BadModel as error:
         raise ExportFailed(f"--beside: {error}") from error
-    theirs, ours = found.contract, recipe.read_contract()
-    for what, before, after in (
-        ("the labels", *([label.name for label in contract.labels] for contract in (theirs, ours))),
-        ("the window", *((contract.level_hu, contract.width_hu) for contract in (theirs, ours))),
-        ("the number of slices", theirs.context_slices, ours.context_slices),
-    ):
-        if before != after:
-            raise ExportFailed(f"--beside: of {folder} {what} is {before}, of the checkpoint {after}")
-    return found
 
 
-def _network_text(recipe: Recipe, beside: ModelFolder | None) -> str:
+def _network_text(recipe: Recipe, beside: Sequence[ModelFolder]) -> str:
     text = " ".join([recipe.network.name, *(f"{key} {value}" for key, value in recipe.network.options.items())])
-    return text if beside is None else f"{text}, together with the model of SHA-256 {beside.sha256}"
+    others = " and ".join(other.sha256 for other in beside)
+    return f"{text}, together with the model of SHA-256 {others}" if beside else text
 
 
 def _not_measured(contract: Mapping[str, Any]) -> dict[str, Any]:

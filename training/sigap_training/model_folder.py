@@ -72,6 +72,24 @@ class ModelFolder:
         except (ModelError, OSError, RuntimeError, ValueError) as error:
             raise BadModel(f"{folder} holds no model that can be run: {error}") from error
 
+    @classmethod
+    def load_like(cls, folder: Path, ours: Contract) -> ModelFolder:
+        """Read a model that answers about the same labels, from the same slices, as another one's contract says.
+
+        Raises:
+            BadModel: as `load`, or labels, window or number of slices differ.
+        """
+        found = cls.load(folder)
+        theirs = found.contract
+        for what, before, after in (
+            ("the labels", *([label.name for label in contract.labels] for contract in (theirs, ours))),
+            ("the window", *((contract.level_hu, contract.width_hu) for contract in (theirs, ours))),
+            ("the number of slices", theirs.context_slices, ours.context_slices),
+        ):
+            if before != after:
+                raise BadModel(f"of {folder} {what} is {before}, here it is {after}")
+        return found
+
     @property
     def parameter_count(self) -> int:
         """Weights of the network as served: batch norms are folded into the convolutions."""

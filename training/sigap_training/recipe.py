@@ -53,6 +53,8 @@ class Recipe(BaseModel):
         network: which, and its options.
         pretrained: begin with an encoder trained on photographs; `efficient_unet` only.
         start_from: a checkpoint of an earlier run whose weights this one begins with.
+        taught_by: a task's folder of a model repository: its model draws the masks of slices of which only a yes is
+            known; see `teacher`.
         size: the side of the network's square input, in pixels.
         cached_size: the side at which slices are kept; the network's input is sampled from it.
         framed: find the body and sample from its frame, instead of the whole picture.
@@ -89,6 +91,7 @@ class Recipe(BaseModel):
     network: NetworkChoice
     pretrained: bool = False
     start_from: Path | None = None
+    taught_by: Path | None = None
     size: int = Field(ge=1)
     cached_size: int = Field(ge=1)
     framed: bool = True
@@ -150,6 +153,8 @@ class Recipe(BaseModel):
             raise ValueError(f"pretrained: there are no weights for {self.network.name}, only for efficient_unet")
         if self.pretrained and self.start_from is not None:
             raise ValueError("pretrained: the weights of start_from would replace it; choose one of the two")
+        if self.taught_by is not None and self.dataset != "coco":
+            raise ValueError("taught_by: only a COCO export has slices of which a yes is all that is known")
         self._try_network(contract)
         if any(share < 0 for share in self.shares.values()):
             raise ValueError("shares: none may be below 0")
