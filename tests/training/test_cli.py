@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from sigap_training import cli
 from sigap_training.recipe import Recipe
+from training.bright_model import write_bright_model
 from training.tiny_data import small_recipe, write_coco, write_lits, write_slice_labels
 
 BOTH = ["liver", "tumour"]
@@ -123,8 +125,26 @@ class TestTrain:
         assert result.exit_code == 1
         assert message in _output(result)
 
+    def test_a_teacher_draws_masks_and_another_one_does_not_go_on(self, tmp_path: Path) -> None:
+        for split in ("train", "valid"):
+            write_coco(tmp_path / split)
+        write_slice_labels(tmp_path / "slice_labels", {"a": "1", "b": "0"})
+        shares = dict.fromkeys(["expert", "weak", "label-positive", "label-taught", "label-negative"], 0.2)
+        shares |= {"negative-phe": 0.0, "negative-rsna": 0.0}
+        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage", shares=shares)
+        teacher = write_bright_model(tmp_path / "teachers", "hemorrhage", size=32)
+        command = [recipe, *_options(tmp_path), "--set", f"taught_by={teacher}"]
+        trained = _invoke(cli._train, *command)
+        assert trained.exit_code == 0, trained.output
+        start = json.loads((tmp_path / "run" / "run.json").read_text())["starts"][0]
+        assert start["data_sha256"]["taught_by"] == hashlib.sha256((teacher / "1/model.pt").read_bytes()).hexdigest()
+        write_bright_model(tmp_path / "teachers", "hemorrhage", size=48)
+        result = _invoke(cli._train, *command)
+        assert result.exit_code == 1
+        assert "that run began with another data" in _output(result)
+
     def test_a_teacher_that_is_not_there_is_named_before_any_data_are(self, tmp_path: Path) -> None:
-        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage")
+        recipe = _write_recipe(tmp_path / "tiny.yaml", "hemorrhage", shares={})
         result = _invoke(cli._train, recipe, *_options(tmp_path), "--set", f"taught_by={tmp_path / 'none'}")
         assert result.exit_code == 1
         assert re.search(r"taught_by: .*none/config\.pbtxt is missing", result.output.replace("\n", ""))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
+from sigap.core.contract import Contract
 from sigap_training.datasets import load_split
-from sigap_training.model_folder import ModelFolder
+from sigap_training.export import write_model
+from sigap_training.losses import Loss
 from sigap_training.recipe import Recipe
-from sigap_training.run_record import Start, read_starts, write_record
-from sigap_training.slices import UNKNOWN, SliceSet
-from sigap_training.teacher import TAUGHT, BadTeacher, find_teacher, teach
+from sigap_training.slice_labels import TAUGHT
+from sigap_training.slices import UNKNOWN, BadData, SliceSet
+from sigap_training.teacher import BadTeacher, load_teacher, teach
 from training.bright_model import write_bright_model
 from training.tiny_data import small_recipe, write_coco, write_slice_labels
 
@@ -48,7 +51,7 @@ def blood(tmp_path: Path) -> Path:
 
 
 def _recipe(**changes: Any) -> Recipe:
-    return small_recipe("hemorrhage", subtypes=(), **changes)
+    return small_recipe("hemorrhage", **{"subtypes": (), **changes})
 
 
 def _group(slices: SliceSet, place: int) -> str:
@@ -83,67 +86,100 @@ def test_masks_that_were_drawn_stay(blood: Path, bright: Path) -> None:
     assert [_group(taught, place) for place in range(4)] == [_group(plain, place) for place in range(4)]
 
 
-def test_what_validates_is_never_taught(blood: Path, bright: Path) -> None:
-    plain, taught = (load_split(_recipe(taught_by=path), "valid", data=blood) for path in (None, bright))
-    assert taught.groups == plain.groups
-    np.testing.assert_array_equal(taught.masks, plain.masks)
+def test_what_validates_needs_no_teacher(blood: Path, tmp_path: Path) -> None:
+    """Exporting reads it where the teacher may be gone."""
+    slices = load_split(_recipe(taught_by=tmp_path / "gone"), "valid", data=blood)
+    np.testing.assert_array_equal(slices.masks, load_split(_recipe(), "valid", data=blood).masks)
 
 
-def test_each_channel_is_taught_for_itself(bright: Path) -> None:
-    """Of a channel whose answer is no or not known, nothing is drawn."""
-    images = np.full((3, SIDE, SIDE), 90, np.uint8)
-    images[:, BRIGHT[0], BRIGHT[1]] = 255
+class _Soft:
+    """Answers slice by slice with the given peaks, one a channel, in one pixel of many fainter ones."""
+
+    def __init__(self, contract: Contract, peaks: list[list[int]]) -> None:
+        self.contract, self.peaks = contract, peaks
+
+    def infer(self, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        answers = np.full((len(shown), 2, SIDE, SIDE), 60, np.uint8)
+        answers[:, :, 3, 5] = self.peaks
+        return answers
+
+
+def test_soft_masks_are_taught_channel_by_channel_from_a_half_on() -> None:
+    """Of a channel whose answer is no or not known, or whose mask is known, nothing is drawn."""
     slices = SliceSet(
-        images=images,
-        masks=np.zeros((3, 2, SIDE, SIDE), np.uint8),
-        known=np.array([[False, False], [False, True], [False, False]]),
-        findings=np.array([[1, UNKNOWN], [1, 1], [UNKNOWN, UNKNOWN]], np.int8),
-        patient=np.array(["a", "b", "c"]),
-        study=np.arange(3),
-        group=np.zeros(3, np.int64),
-        groups=("label-positive",),
+        images=np.full((4, SIDE, SIDE), 90, np.uint8),
+        masks=np.zeros((4, 2, SIDE, SIDE), np.uint8),
+        known=np.array([[False, False], [False, True], [False, False], [False, False]]),
+        findings=np.array([[1, UNKNOWN], [1, 1], [UNKNOWN, UNKNOWN], [1, 1]], np.int8),
+        patient=np.array(["a", "b", "c", "d"]),
+        study=np.arange(4),
+        group=np.zeros(4, np.int64),
+        groups=("label-positive", TAUGHT),
     )
-    single = ModelFolder.load(bright)
-
-    class Both:
-        """The same answer for two channels."""
-
-        contract = single.contract
-
-        def infer(self, shown: np.ndarray) -> np.ndarray:
-            return np.repeat(single.infer(shown), 2, axis=1)
-
-    taught = teach(slices, Both())  # type: ignore[arg-type]  # all that `teach` asks of a model
-    assert taught.known.tolist() == [[True, False], [True, True], [False, False]]
-    assert taught.masks.any(axis=(2, 3)).tolist() == [[True, False], [True, False], [False, False]]
-    assert [_group(taught, place) for place in range(3)] == [TAUGHT, TAUGHT, "label-positive"]
+    teacher: Any = _Soft(_recipe().read_contract(), [[200, 200], [128, 200], [127, 128]])
+    taught = teach(slices, teacher)
+    assert taught.known.tolist() == [[True, False], [True, True], [False, False], [False, True]]
+    assert taught.masks[:, :, 3, 5].tolist() == [[200, 0], [128, 0], [0, 0], [0, 128]]
+    assert taught.masks[:, :, 0, 0].tolist() == [[60, 0], [60, 0], [0, 0], [0, 60]]
+    assert [_group(taught, place) for place in range(4)] == [TAUGHT, TAUGHT, "label-positive", TAUGHT]
+    assert not slices.masks.any()
 
 
-def test_taught_and_untaught_slices_are_kept_apart(blood: Path, bright: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    first = load_split(_recipe(taught_by=bright), "train", data=blood, cache=cache)
-    again = load_split(_recipe(taught_by=bright), "train", data=blood, cache=cache)
+class Blind(torch.nn.Module):
+    """Calls nothing anywhere."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0.0 - 9.0
+
+
+def test_another_teacher_in_the_same_folder_meets_no_stale_cache(blood: Path, bright: Path, tmp_path: Path) -> None:
+    folder, cache = tmp_path / "teacher", tmp_path / "cache"
+    shutil.copytree(bright, folder)
+    first = load_split(_recipe(taught_by=folder), "train", data=blood, cache=cache)
+    again = load_split(_recipe(taught_by=folder), "train", data=blood, cache=cache)
     np.testing.assert_array_equal(first.masks, again.masks)
-    assert first.known[4, 0]
-    untaught = load_split(_recipe(), "train", data=blood, cache=cache)
-    assert not untaught.known[4, 0]
-    assert len(list(cache.glob("*/images.npy"))) == 2
+    blind_recipe = _recipe(size=SIDE, cached_size=SIDE, framed=False)
+    written = write_model(blind_recipe, Blind(), tmp_path / "blind")
+    shutil.copytree(written, folder, dirs_exist_ok=True)
+    blind = load_split(_recipe(taught_by=folder), "train", data=blood, cache=cache)
+    assert (first.known[4, 0], blind.known[4, 0]) == (True, False)
+
+
+def test_masks_alone_may_be_learnt(blood: Path, bright: Path) -> None:
+    """A loss that weighs neither findings nor pseudo-labels takes the slices all the same."""
+    loss = Loss(kinds=("bce_dice",))
+    assert len(load_split(_recipe(loss=loss), "train", data=blood)) == 4
+    assert load_split(_recipe(loss=loss, taught_by=bright), "train", data=blood).known[4, 0]
+
+
+def test_without_slices_to_teach_it_is_refused(blood: Path, bright: Path) -> None:
+    shutil.rmtree(blood / "slice_labels")
+    with pytest.raises(BadData, match="slice_labels is missing: taught_by has nothing to teach"):
+        load_split(_recipe(taught_by=bright), "train", data=blood)
+
+
+def test_shares_must_say_how_often_what_it_drew_is_shown(bright: Path) -> None:
+    document = _recipe().model_dump() | {"taught_by": str(bright)}
+    with pytest.raises(ValidationError, match="taught_by: shares needs an entry label-taught"):
+        Recipe.model_validate(document)
+    Recipe.model_validate(document | {"shares": document["shares"] | {TAUGHT: 0.2}})
+    Recipe.model_validate(document | {"shares": {}})
 
 
 def test_a_recipe_without_one_has_none() -> None:
-    assert find_teacher(_recipe()) is None
+    assert load_teacher(_recipe()) is None
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadTeacher, match=r"taught_by: .*config\.pbtxt is missing"):
-        find_teacher(_recipe(taught_by=tmp_path))
+        load_teacher(_recipe(taught_by=tmp_path))
 
 
 def test_a_model_of_another_window_is_refused(bright: Path) -> None:
     recipe = _recipe(taught_by=bright)
     other = recipe.model_copy(update={"contract": recipe.contract | {"window": {"level_hu": 40, "width_hu": 90}}})
-    with pytest.raises(BadTeacher, match=r"taught_by: of .* the window is \(40.*, 80.*\), here it is \(40.*, 90"):
-        find_teacher(other)
+    with pytest.raises(BadTeacher, match=r"taught_by: of .* the window is \(40.*, 80.*\), not \(40.*, 90"):
+        load_teacher(other)
 
 
 def test_training_keeps_its_own_threads(bright: Path) -> None:
@@ -151,7 +187,7 @@ def test_training_keeps_its_own_threads(bright: Path) -> None:
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            find_teacher(_recipe(taught_by=bright))
+            load_teacher(_recipe(taught_by=bright))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -161,11 +197,3 @@ def test_whole_studies_have_nothing_to_be_taught() -> None:
     document = small_recipe("liver").model_dump()
     with pytest.raises(ValidationError, match="taught_by: only a COCO export"):
         Recipe.model_validate(document | {"taught_by": "runs/teacher/liver"})
-
-
-def test_the_record_says_who_taught(bright: Path, tmp_path: Path) -> None:
-    for name, path in (("plain", None), ("taught", bright)):
-        write_record(tmp_path / name, Start(_recipe(taught_by=path), {"train": "0"}, "CPU"))
-    assert read_starts(tmp_path / "plain")[0]["taught_by_sha256"] is None
-    taught = json.loads((tmp_path / "taught" / "run.json").read_text())["starts"][0]
-    assert taught["taught_by_sha256"] == ModelFolder.load(bright).sha256

@@ -27,7 +27,7 @@ from sigap_training.model_card import BadReport
 from sigap_training.recipe import RECIPES, BadRecipe, Recipe, read_recipe
 from sigap_training.run_record import BadRecord, Start, device_name, write_record
 from sigap_training.slices import BadData
-from sigap_training.teacher import BadTeacher, find_teacher
+from sigap_training.teacher import BadTeacher, load_teacher
 from sigap_training.trainer import Trainer, TrainingFailed
 
 _console = Console(stderr=True)
@@ -83,9 +83,11 @@ def _open_fabric(accelerator: str, devices: int, settings: Recipe) -> Fabric:
 def _prepare(settings: Recipe, out: Path, data: Path | None, cache: Path, fabric: Fabric) -> None:
     """All that one process does for all: check, put on record, fill the cache."""
     check_start(settings)
-    find_teacher(settings)
+    teacher = load_teacher(settings)
     check_data(settings, data=data)
     fingerprints = {split: data_fingerprint(settings, split, data=data) for split in ("train", "valid")}
+    if teacher is not None:
+        fingerprints["taught_by"] = teacher.sha256
     write_record(out, Start(settings, fingerprints, device_name(fabric.device), fabric.world_size))
     train, _ = (load_split(settings, split, data=data, cache=cache) for split in ("train", "valid"))
     for name in Balance(train, settings.shares).left_out:
@@ -136,7 +138,7 @@ def _export(
     beside: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A task's folder of another model repository: the file answers with the mean of all; may be repeated."
+            help="A task's folder of another model repository: the file answers with the mean; may be given again."
         ),
     ] = None,
 ) -> None:

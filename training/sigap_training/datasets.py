@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigap_training import lits
+from sigap_training import lits, slice_labels
 from sigap_training.cache import cached
 from sigap_training.coco_folder import CocoFolder
 from sigap_training.fingerprint import fingerprint, stamp
 from sigap_training.lits_cases import case_files
 from sigap_training.recipe import Recipe
 from sigap_training.slices import BadData, SliceSet, join
-from sigap_training.teacher import find_teacher, teach
+from sigap_training.teacher import load_teacher, teach
 
 _FORMAT = 3  # of cached sets: raise it when the same files and options give other slices
 
@@ -41,7 +41,7 @@ def load_split(recipe: Recipe, split: str, *, data: Path | None = None, cache: P
     Args:
         recipe: which dataset, window and size.
         split: `train`, `valid` or `test`. Of COCO exports `train` includes `slice_labels/` where there is one, if the
-            loss weighs findings or pseudo masks: without them most of it teaches nothing.
+            loss weighs findings or pseudo masks, or a teacher draws their masks: else most of it teaches nothing.
         data: the folder, instead of the recipe's.
         cache: folder of the cache; None: everything is read into memory. A cached set is used as long as the names,
             sizes and times of the files it was read from stay the same.
@@ -75,7 +75,7 @@ def check_data(recipe: Recipe, *, data: Path | None = None) -> None:
 
 
 def data_fingerprint(recipe: Recipe, split: str, *, data: Path | None = None) -> str:
-    """SHA-256 of all files that a split is read from; see `fingerprint`."""
+    """SHA-256 of all files that a split is read from; see `fingerprint`. It raises as `find_source`."""
     source = find_source(recipe, split, data=data)
     return fingerprint(source.root, source.files)
 
@@ -84,7 +84,8 @@ def find_source(recipe: Recipe, split: str, *, data: Path | None = None) -> Sour
     """Where a split is read from; reads lists and names, no pictures.
 
     Raises:
-        BadData: the split is missing or empty, or a list is broken.
+        BadData: the split is missing or empty, a list is broken, or a teacher has nothing to teach.
+        BadTeacher: the recipe's teacher cannot teach.
     """
     root = data or recipe.data
     return _lits_source(recipe, root, split) if recipe.dataset == "lits" else _coco_source(recipe, root, split)
@@ -104,7 +105,9 @@ def _lits_source(recipe: Recipe, root: Path, split: str) -> Source:
 
 def _coco_source(recipe: Recipe, root: Path, split: str) -> Source:
     folder, size = _coco_folder(recipe, root), recipe.cached_size
-    teacher = find_teacher(recipe) if split == "train" else None
+    teacher = load_teacher(recipe) if split == "train" else None
+    if teacher is not None and not folder.labelled:
+        raise BadData(f"{root / slice_labels.FOLDER} is missing: taught_by has nothing to teach without it")
     taught_by = f" {teacher.sha256}" if teacher is not None else ""
 
     def parts() -> Iterable[SliceSet]:
@@ -126,5 +129,7 @@ def _coco_folder(recipe: Recipe, root: Path) -> CocoFolder:
         root,
         subtypes=recipe.subtypes,
         multiclass=recipe.multiclass,
-        with_slice_labels=recipe.loss.finding_weight > 0 or recipe.loss.pseudo_weight > 0,
+        with_slice_labels=recipe.loss.finding_weight > 0
+        or recipe.loss.pseudo_weight > 0
+        or recipe.taught_by is not None,
     )

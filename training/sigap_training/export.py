@@ -173,8 +173,7 @@ def _beside(folder: Path, contract: Contract) -> ModelFolder:
 
 def _network_text(recipe: Recipe, beside: Sequence[ModelFolder]) -> str:
     text = " ".join([recipe.network.name, *(f"{key} {value}" for key, value in recipe.network.options.items())])
-    others = " and ".join(other.sha256 for other in beside)
-    return f"{text}, together with the model of SHA-256 {others}" if beside else text
+    return ", together with ".join([text, *(f"the model of SHA-256 {other.sha256}" for other in beside)])
 
 
 def _not_measured(contract: Mapping[str, Any]) -> dict[str, Any]:

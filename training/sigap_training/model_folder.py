@@ -81,13 +81,13 @@ class ModelFolder:
         """
         found = cls.load(folder)
         theirs = found.contract
-        for what, before, after in (
+        for what, found_value, wanted in (
             ("the labels", *([label.name for label in contract.labels] for contract in (theirs, ours))),
             ("the window", *((contract.level_hu, contract.width_hu) for contract in (theirs, ours))),
             ("the number of slices", theirs.context_slices, ours.context_slices),
         ):
-            if before != after:
-                raise BadModel(f"of {folder} {what} is {before}, here it is {after}")
+            if found_value != wanted:
+                raise BadModel(f"of {folder} {what} is {found_value}, not {wanted}")
         return found
 
     @property

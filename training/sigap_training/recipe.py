@@ -21,6 +21,7 @@ from sigap_training.model_card import CardWords
 from sigap_training.named_networks import build_network
 from sigap_training.painting import Painting
 from sigap_training.reasons import reasons
+from sigap_training.slice_labels import TAUGHT
 from sigap_training.splits import SplitOptions
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -153,8 +154,8 @@ class Recipe(BaseModel):
             raise ValueError(f"pretrained: there are no weights for {self.network.name}, only for efficient_unet")
         if self.pretrained and self.start_from is not None:
             raise ValueError("pretrained: the weights of start_from would replace it; choose one of the two")
-        if self.taught_by is not None and self.dataset != "coco":
-            raise ValueError("taught_by: only a COCO export has slices of which a yes is all that is known")
+        if self.taught_by is not None:
+            self._check_teaching()
         self._try_network(contract)
         if any(share < 0 for share in self.shares.values()):
             raise ValueError("shares: none may be below 0")
@@ -166,6 +167,12 @@ class Recipe(BaseModel):
         if self.painting.share > 0 and (contract.context_slices, len(labels)) != (1, 1):
             raise ValueError("painting: blood is painted into single slices with one label; context_slices must be 1")
         return self
+
+    def _check_teaching(self) -> None:
+        if self.dataset != "coco":
+            raise ValueError("taught_by: only a COCO export has slices of which a yes is all that is known")
+        if self.shares and TAUGHT not in self.shares:
+            raise ValueError(f"taught_by: shares needs an entry {TAUGHT}, how often what it drew is shown")
 
     def _try_network(self, contract: Contract) -> None:
         """Shapes alone: the meta device computes nothing."""

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from sigap_training.recipe import Recipe
-from sigap_training.teacher import find_teacher
 
 RECORD = "run.json"
 _LIBRARIES = ("torch", "monai", "lightning-fabric", "numpy", "scipy", "nibabel", "pycocotools", "sigap")
@@ -33,7 +32,7 @@ class Start:
 
     Attributes:
         recipe: all of it.
-        fingerprints: SHA-256 of the files of each split.
+        fingerprints: SHA-256 of the files of each split, and of the model that `taught_by` names.
         device: what trains, e.g. `NVIDIA H100` or `CPU, 2 cores`.
         processes: how many.
     """
@@ -55,7 +54,6 @@ def write_record(folder: Path, start: Start) -> None:
     starts = read_starts(folder)
     if starts:
         _refuse_another_run(path, starts[-1], start)
-    teacher = find_teacher(start.recipe)
     begun_with = start.recipe.start_from
     starts.append(
         {
@@ -63,7 +61,6 @@ def write_record(folder: Path, start: Start) -> None:
             "recipe": start.recipe.model_dump(mode="json", exclude={"data"}),
             "data_sha256": dict(start.fingerprints),
             "start_from_sha256": begun_with and hashlib.sha256(begun_with.read_bytes()).hexdigest(),
-            "taught_by_sha256": teacher.sha256 if teacher is not None else None,
             "git_revision": git_revision(),
             "libraries": {name: version(name) for name in _LIBRARIES},
             "python": platform.python_version(),

@@ -15,7 +15,8 @@ from sigap_training.coco_export import picture_size, read_picture
 from sigap_training.slices import UNKNOWN, BadData, SliceSet, fit_bytes
 
 FOLDER = "slice_labels"
-GROUPS = ("label-positive", "label-negative")
+TAUGHT = "label-taught"  # a yes whose mask a teacher drew
+GROUPS = ("label-positive", "label-negative", TAUGHT)
 WHOLE = "hemorrhage"  # the column that answers for all subtypes together
 _ANSWERS = {"0": 0, "1": 1}
 

@@ -24,7 +24,7 @@ class SliceSet:
 
     Attributes:
         images: uint8 [M, S, S], windowed, canonical orientation, black beyond the picture.
-        masks: uint8 [M, C, S, S], the share of each pixel inside the label, 0..255.
+        masks: uint8 [M, C, S, S], the share of each pixel inside the label, or a teacher's probability, 0..255.
         known: bool [M, C], whether the mask of that channel is known; a loss must skip the others.
         findings: int8 [M, F], what is known of each slice as a whole: 0, 1 or `UNKNOWN`. First come the channels (has
             it the label?), then what else a data set tells, e.g. subtypes of blood.
