@@ -266,6 +266,25 @@ def test_what_comes_after_a_study_was_dismissed_brings_it_back(desk: Reception, 
     desk.until_handed(("liver", 4))
 
 
+def test_a_look_between_two_late_images_hands_no_part_of_their_series_over(
+    desk: Reception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier association brought was complete; the study is not, as long as another one brings more."""
+    early = write_series(tmp_path / "early", body((2, 16, 16)), identity=STUDY, tags={"ConvolutionKernel": "X"})
+    assert desk.send(*early) == 0
+    wait_until(lambda: any(study.state().needs_person for study in desk.listening.spool.studies()))
+    keep = desk.listening.spool.keep
+
+    def keep_and_look(*instance: Any) -> object:
+        kept = keep(*instance)
+        desk.listening.sorter.look()
+        return kept
+
+    monkeypatch.setattr(desk.listening.spool, "keep", keep_and_look)
+    assert desk.send(*write_series(tmp_path / "late", body((4, 16, 16)), identity=STUDY.another_series())) == 0
+    desk.until_handed(("liver", 4))
+
+
 @pytest.mark.parametrize(
     ("break_it", "status"),
     [

@@ -138,9 +138,12 @@ def test_what_it_cannot_be_is_named(options: dict[str, int], channels: int, mess
 
 
 @pytest.mark.parametrize(
-    ("recipe", "message"),
-    [("hemorrhage-paper", "no weights for attention_unet"), ("hemorrhage-finish", "choose one of the two")],
+    ("recipe", "change", "message"),
+    [
+        ("hemorrhage-paper", "pretrained=true", "no weights for attention_unet"),
+        ("hemorrhage", "start_from=runs/other/best.pt", "choose one of the two"),
+    ],
 )
-def test_what_cannot_begin_with_photographs_is_named(recipe: str, message: str) -> None:
+def test_what_cannot_begin_with_photographs_is_named(recipe: str, change: str, message: str) -> None:
     with pytest.raises(BadRecipe, match=f"pretrained: .*{message}"):
-        read_recipe(Path(recipe), ["pretrained=true"])
+        read_recipe(Path(recipe), [change])

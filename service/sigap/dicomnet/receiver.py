@@ -164,8 +164,10 @@ class Receiver:
         announced = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         if not all(values.values()) or (values["SOPClassUID"], values["SOPInstanceUID"]) != announced:
             return MISMATCH
-        study = self._spool.keep(values["StudyInstanceUID"], event.file_meta, request.DataSet.getbuffer())
-        self._arrivals.note(id(event.assoc), study.id)
+        study_uid = values["StudyInstanceUID"]
+        # Noted first: a study whose instances change while nothing of it is awaited is taken for complete.
+        self._arrivals.note(id(event.assoc), self._spool.study(study_uid).id)
+        self._spool.keep(study_uid, event.file_meta, request.DataSet.getbuffer())
         self._passed("kept")
         return SUCCESS
 

@@ -200,6 +200,10 @@ class Spool:
             return []
         return [SpooledStudy(path) for path in sorted(self._studies.iterdir()) if path.is_dir()]
 
+    def study(self, study_uid: str) -> SpooledStudy:
+        """Where a study's instances are, or would be."""
+        return SpooledStudy(self._studies / hashlib.sha256(study_uid.encode()).hexdigest()[:_ID_LENGTH])
+
     def keep(self, study_uid: str, meta: FileMetaDataset, content: memoryview) -> SpooledStudy:
         """Write an instance down; once this returns, a power cut cannot take it.
 
@@ -214,7 +218,7 @@ class Spool:
         Raises:
             StorageFull: the disk, or the receiver's share of it, is full.
         """
-        study = SpooledStudy(self._studies / hashlib.sha256(study_uid.encode()).hexdigest()[:_ID_LENGTH])
+        study = self.study(study_uid)
         name = hashlib.sha256(str(meta.TransferSyntaxUID).encode() + content).hexdigest()
         head = _head(meta)
         size = len(head) + len(content)
