@@ -51,7 +51,7 @@ def blood(tmp_path: Path) -> Path:
 
 
 def _recipe(**changes: Any) -> Recipe:
-    return small_recipe("hemorrhage", **{"subtypes": (), **changes})
+    return small_recipe("hemorrhage", subtypes=(), **changes)
 
 
 def _group(slices: SliceSet, place: int) -> str:
@@ -125,7 +125,7 @@ def test_soft_masks_are_taught_channel_by_channel_from_a_half_on() -> None:
     assert not slices.masks.any()
 
 
-class Blind(torch.nn.Module):
+class _Blind(torch.nn.Module):
     """Calls nothing anywhere."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -139,7 +139,7 @@ def test_another_teacher_in_the_same_folder_meets_no_stale_cache(blood: Path, br
     again = load_split(_recipe(taught_by=folder), "train", data=blood, cache=cache)
     np.testing.assert_array_equal(first.masks, again.masks)
     blind_recipe = _recipe(size=SIDE, cached_size=SIDE, framed=False)
-    written = write_model(blind_recipe, Blind(), tmp_path / "blind")
+    written = write_model(blind_recipe, _Blind(), tmp_path / "blind")
     shutil.copytree(written, folder, dirs_exist_ok=True)
     blind = load_split(_recipe(taught_by=folder), "train", data=blood, cache=cache)
     assert (first.known[4, 0], blind.known[4, 0]) == (True, False)
